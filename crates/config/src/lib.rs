@@ -1,0 +1,1 @@
+//! TOML text to checked settings, every error at once with its place.

@@ -1,0 +1,1 @@
+//! The owner of each cluster: builds snapshots and publishes them.

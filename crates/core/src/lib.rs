@@ -1,0 +1,1 @@
+//! Every decision of Isobar, pure: endpoints, policies, routing, snapshots.

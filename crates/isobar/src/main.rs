@@ -1,0 +1,3 @@
+//! The binary: command line, wiring, admin interface.
+
+fn main() {}

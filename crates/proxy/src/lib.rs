@@ -1,0 +1,1 @@
+//! Listeners, data path and upstream connections.

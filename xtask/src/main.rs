@@ -1,0 +1,3 @@
+//! The one gate: ci, tidy, test, bench.
+
+fn main() {}
