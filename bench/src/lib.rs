@@ -1,1 +1,30 @@
-//! Side by side with other load balancers.
+//! Side by side with other load balancers: the instrument that later work is judged by.
+//!
+//! Two origins and the load generator share one core, the proxy under test has another to itself. Peers take turns
+//! in several rounds of one run, and every comparison is made within a round, so that a slow minute of the machine
+//! is a slow minute for all. What is measured first is CPU time of the proxy process per request: unlike requests
+//! per second it does not depend on how busy the other core is.
+//!
+//! Limits: Linux only (`/proc`), at least two cores, loopback only. Absolute numbers compare within one report,
+//! never between machines. Configurations of all peers are in `bench/peers`, reports in `bench/results`.
+#![allow(clippy::print_stderr, reason = "a command line tool tells its progress on stderr")]
+
+mod error;
+mod http1;
+mod idle;
+mod layout;
+mod load;
+mod machine;
+mod measure;
+mod origin;
+mod peer;
+mod process;
+mod report;
+mod stats;
+mod wire;
+
+pub use error::BenchError;
+pub use http1::{Http1Plan, run_http1};
+pub use idle::{IdlePlan, run_idle};
+pub use load::Workload;
+pub use peer::peer_names;

@@ -1,0 +1,99 @@
+//! What an idle connection costs: many kept connections, each after one request, and the growth of the proxy.
+
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::error::BenchError;
+use crate::layout::Layout;
+use crate::load::Workload;
+use crate::machine::Machine;
+use crate::measure;
+use crate::origin::Origins;
+use crate::peer::Peer;
+use crate::report;
+use crate::wire;
+
+/// How long a proxy gets to put away what the requests needed before its size is read again.
+const SETTLE: Duration = Duration::from_secs(2);
+/// Files that the harness needs beside the connections it holds.
+const OTHER_FILES: u64 = 64;
+
+/// How an idle run is made.
+#[derive(Debug, Clone)]
+pub struct IdlePlan {
+    /// Names of the peers.
+    pub peers: Vec<String>,
+    /// Connections held open.
+    pub connections: u32,
+    /// A binary to measure instead of building one.
+    pub isobar: Option<PathBuf>,
+    /// Whether the report is worth keeping with the sources.
+    pub keep: bool,
+}
+
+/// What was found of one peer.
+#[derive(Debug)]
+pub(crate) struct IdleSeries {
+    /// The peer's name.
+    pub(crate) peer: String,
+    /// Proportional set size before and with the connections, in KiB, or why there is none.
+    pub(crate) sizes: Result<(u64, u64), String>,
+}
+
+/// Makes the run, writes both reports, and returns the Markdown one.
+pub fn run_idle(plan: &IdlePlan) -> Result<String, BenchError> {
+    allow_files(u64::from(plan.connections) + OTHER_FILES)?;
+    let layout = Layout::of_this_checkout();
+    let machine = Machine::look()?;
+    let origins = Origins::start(&layout)?;
+    let series: Vec<IdleSeries> = plan
+        .peers
+        .iter()
+        .map(|name| {
+            eprintln!("idle: {name}");
+            let sizes = Peer::start(&layout, name, origins.addresses(), plan.isobar.as_deref())
+                .map_err(|error| error.to_string())
+                .and_then(|mut peer| hold(&peer, plan.connections).map_err(|error| peer.explain(&error)));
+            IdleSeries { peer: name.clone(), sizes }
+        })
+        .collect();
+    report::write_idle(&layout, plan, &machine, &series)
+}
+
+/// Opens the connections, asks once on each, waits, and reads the size before and after.
+fn hold(peer: &Peer, connections: u32) -> Result<(u64, u64), BenchError> {
+    peer.validate(Workload::Small)?;
+    let before = measure::pss_kib(peer.pid())?;
+    let body = Workload::Small.reply();
+    let mut held: Vec<TcpStream> = Vec::with_capacity(connections as usize);
+    for _ in 0..connections {
+        let mut stream = wire::connect(peer.address)?;
+        wire::ask(&mut stream, Workload::Small.path(), &body)?;
+        held.push(stream);
+    }
+    thread::sleep(SETTLE);
+    let after = measure::pss_kib(peer.pid())?;
+    // All must still be there: a proxy that closed them early would look frugal.
+    for (at, stream) in held.iter_mut().enumerate() {
+        wire::ask(stream, Workload::Small.path(), &body)
+            .map_err(|error| BenchError::Answer(format!("idle connection {at} of {connections}: {error}")))?;
+    }
+    Ok((before, after))
+}
+
+/// Raises the soft limit of open files to `wanted` at least, for this process and those it starts.
+fn allow_files(wanted: u64) -> Result<(), BenchError> {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.maximum.is_some_and(|maximum| maximum < wanted) {
+        return Err(BenchError::Machine(format!(
+            "{wanted} open files needed, and the hard limit is {}; ask for fewer connections or raise `ulimit -Hn`",
+            limit.maximum.unwrap_or_default()
+        )));
+    }
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum.or(Some(wanted)), maximum: limit.maximum })
+        .map_err(|error| BenchError::Machine(format!("cannot raise the limit of open files: {error}")))
+}
