@@ -1,0 +1,99 @@
+//! What the control side knows, as `OpenMetrics` text: endpoints by service and state, and events by service.
+//!
+//! Invariant: each call writes whole metric families, each once, without the closing `# EOF`.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use isobar_core::ClusterEvent;
+
+use crate::owner::ClusterHandle;
+
+/// Names of the kinds of events, in the order of [`EventCounts::count`].
+const EVENTS: [&str; 5] = ["added", "removed", "readdressed", "changed", "duplicate-dropped"];
+
+/// How often each kind of event happened to one cluster.
+#[derive(Debug, Default)]
+pub(crate) struct EventCounts([AtomicU64; EVENTS.len()]);
+
+impl EventCounts {
+    pub(crate) fn count(&self, event: &ClusterEvent) {
+        let kind = match event {
+            ClusterEvent::Added { .. } => 0,
+            ClusterEvent::Removed { .. } => 1,
+            ClusterEvent::Readdressed { .. } => 2,
+            ClusterEvent::Changed { .. } => 3,
+            ClusterEvent::DuplicateDropped { .. } => 4,
+        };
+        self.0[kind].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Appends the metrics of these clusters.
+pub fn render_metrics(clusters: &[ClusterHandle], out: &mut String) {
+    out.push_str("# TYPE isobar_endpoints gauge\n# HELP isobar_endpoints Endpoints by service and state.\n");
+    for cluster in clusters {
+        // Nothing probes yet, so no endpoint has a verdict.
+        let n_endpoints = cluster.published().load().members().len();
+        sample(out, "isobar_endpoints", cluster.service(), ("state", "unknown"), n_endpoints as u64);
+    }
+    out.push_str(
+        "# TYPE isobar_endpoint_events counter\n# HELP isobar_endpoint_events Changes of a service's endpoints.\n",
+    );
+    for cluster in clusters {
+        for (name, count) in EVENTS.iter().zip(&cluster.events().0) {
+            let count = count.load(Ordering::Relaxed);
+            sample(out, "isobar_endpoint_events_total", cluster.service(), ("event", name), count);
+        }
+    }
+}
+
+fn sample(out: &mut String, name: &str, service: &str, (label, value): (&str, &str), number: u64) {
+    let service = Escaped(service);
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "{name}{{service=\"{service}\",{label}=\"{value}\"}} {number}");
+}
+
+/// A label value with the three characters escaped that `OpenMetrics` (section "Escaping" of its ABNF) demands.
+struct Escaped<'a>(&'a str);
+
+impl std::fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for c in self.0.chars() {
+            match c {
+                '\\' => f.write_str("\\\\")?,
+                '"' => f.write_str("\\\"")?,
+                '\n' => f.write_str("\\n")?,
+                c => f.write_char(c)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use isobar_core::PolicyKind;
+
+    use super::*;
+    use crate::owner::spawn;
+    use crate::resolve::tests::tcp_endpoint;
+
+    #[tokio::test]
+    async fn endpoints_and_events_are_counted_by_service_and_names_are_escaped() {
+        let one = tcp_endpoint("a", "127.0.0.1:1");
+        let cart = spawn("cart", PolicyKind::RoundRobin, vec![one.clone(), one]);
+        let odd = spawn("a\"b\\c\nd", PolicyKind::P2c, Vec::new());
+        let mut out = String::new();
+        render_metrics(&[cart, odd], &mut out);
+        let lines: Vec<_> = out.lines().collect();
+        for line in [
+            "isobar_endpoints{service=\"cart\",state=\"unknown\"} 1",
+            "isobar_endpoints{service=\"a\\\"b\\\\c\\nd\",state=\"unknown\"} 0",
+            "isobar_endpoint_events_total{service=\"cart\",event=\"added\"} 1",
+            "isobar_endpoint_events_total{service=\"cart\",event=\"duplicate-dropped\"} 1",
+        ] {
+            assert!(lines.contains(&line), "{line} is missing in\n{out}");
+        }
+    }
+}
