@@ -101,3 +101,82 @@ impl<H: Deref<Target = Snapshot>> Drop for InFlight<H> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{Address, Cluster, Draw, Endpoint, PickRequest, PolicyKind};
+    use std::rc::Rc;
+
+    fn snapshot() -> Rc<Snapshot> {
+        let mut cluster = Cluster::new("a", PolicyKind::Random);
+        cluster.set_endpoints(vec![Endpoint {
+            id: "1".into(),
+            address: Address::Tcp("127.0.0.1:1".parse().unwrap()),
+            weight: 1,
+            priority: 0,
+            zone: None,
+            metadata: std::collections::BTreeMap::new(),
+        }]);
+        Rc::new(cluster.snapshot())
+    }
+
+    fn begin(snapshot: &Rc<Snapshot>) -> InFlight<Rc<Snapshot>> {
+        let index = snapshot.pick(&PickRequest::default(), &mut Draw::new(0)).unwrap();
+        InFlight::start(snapshot.clone(), index, Instant(5))
+    }
+
+    #[test]
+    fn an_attempt_is_in_flight_from_its_start_to_its_end() {
+        let snapshot = snapshot();
+        let (first, second) = (begin(&snapshot), begin(&snapshot));
+        assert_eq!(first.member().live.in_flight(), 2);
+        first.finish(Outcome::Success);
+        drop(second);
+        assert_eq!(snapshot.members()[0].live.in_flight(), 0);
+    }
+
+    #[test]
+    fn only_failures_and_timeouts_count_and_a_success_clears_them() {
+        let snapshot = snapshot();
+        let after = |outcome| {
+            begin(&snapshot).finish(outcome);
+            snapshot.members()[0].live.consecutive_failures()
+        };
+        assert_eq!(after(Outcome::Failure(FailureClass::Connect)), 1);
+        assert_eq!(after(Outcome::Timeout), 2);
+        assert_eq!(after(Outcome::Cancelled), 2);
+        assert_eq!(after(Outcome::Refused), 2);
+        assert_eq!(after(Outcome::Success), 0);
+    }
+
+    #[test]
+    fn a_guard_dropped_without_an_outcome_is_cancelled() {
+        let snapshot = snapshot();
+        begin(&snapshot).finish(Outcome::Timeout);
+        drop(begin(&snapshot));
+        assert_eq!(snapshot.members()[0].live.consecutive_failures(), 1);
+    }
+
+    #[test]
+    fn the_last_noted_outcome_counts() {
+        let snapshot = snapshot();
+        let mut guard = begin(&snapshot);
+        guard.set_outcome(Outcome::Success);
+        guard.set_outcome(Outcome::Timeout);
+        drop(guard);
+        assert_eq!(snapshot.members()[0].live.consecutive_failures(), 1);
+    }
+
+    #[test]
+    fn a_panic_ends_the_attempt_too() {
+        let snapshot = snapshot();
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _guard = begin(&snapshot);
+            std::panic::resume_unwind(Box::new("the connection's task panics"));
+        }));
+        assert!(ended.is_err());
+        assert_eq!(snapshot.members()[0].live.in_flight(), 0);
+    }
+}

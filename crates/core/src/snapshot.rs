@@ -42,11 +42,13 @@ pub struct PickRequest<'a> {
 }
 
 /// Why there is no pick.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 pub enum NoPick {
     /// The service has no endpoint with a weight above zero: wait for an update or refuse the request.
+    #[error("the service has no endpoint with a weight above zero: add one or raise a weight")]
     Empty,
     /// The request has tried every eligible endpoint: answer with its last failure.
+    #[error("the request has tried every endpoint: answer with the last failure")]
     AllTried,
 }
 

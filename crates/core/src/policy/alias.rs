@@ -45,13 +45,72 @@ impl Alias {
 
     /// Draws a place; zero where there are none.
     pub(crate) fn choose(&self, draw: &mut Draw) -> usize {
-        let word = draw.next_u64();
-        // The high half chooses the slot, the low half whether the slot keeps its own place.
-        let place = ((word >> 32) * self.slots.len() as u64) >> 32;
-        match self.slots.get(place as usize) {
-            Some(slot) if (word as u32) < slot.keep => place as usize,
+        // One multiplication gives both: the high word is the slot, the low one how far into it the draw fell.
+        let wide = u128::from(draw.next_u64()) * self.slots.len() as u128;
+        let (place, depth) = ((wide >> 64) as usize, (wide as u64 >> 32) as u32);
+        match self.slots.get(place) {
+            Some(slot) if depth < slot.keep => place,
             Some(slot) => slot.other as usize,
             None => 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// How much of the whole, in units of 2^-32 of a slot, each place is drawn.
+    fn masses(table: &Alias) -> Vec<u128> {
+        let mut masses = vec![0; table.slots.len()];
+        for (place, slot) in table.slots.iter().enumerate() {
+            masses[place] += u128::from(slot.keep);
+            masses[slot.other as usize] += (1 << 32) - u128::from(slot.keep);
+        }
+        masses
+    }
+
+    proptest! {
+        #[test]
+        fn shares_are_the_weights(weights in prop::collection::vec(prop_oneof![0_u32..4, any::<u32>()], 1..80)) {
+            let total: u128 = weights.iter().copied().map(u128::from).sum();
+            prop_assume!(total > 0);
+            for (mass, weight) in masses(&Alias::new(&weights)).into_iter().zip(&weights) {
+                let exact = (u128::from(*weight) * weights.len() as u128) << 32;
+                prop_assert!((mass * total).abs_diff(exact) < 2 * total * weights.len() as u128);
+                prop_assert_eq!(*weight == 0, mass == 0);
+            }
+        }
+
+        #[test]
+        fn a_weight_of_zero_is_never_drawn(
+            weights in prop::collection::vec(0_u32..2, 1..20),
+            seed: u64,
+        ) {
+            prop_assume!(weights.contains(&1));
+            let (table, mut draw) = (Alias::new(&weights), Draw::new(seed));
+            prop_assert!((0..100).all(|_| weights[table.choose(&mut draw)] == 1));
+        }
+    }
+
+    #[test]
+    fn draws_follow_the_shares() {
+        // 60,000 draws: the standard deviation of a count is at most 122; 600 is about five of them.
+        let (table, mut draw) = (Alias::new(&[1, 2, 0, 3]), Draw::new(3));
+        let mut counts = [0_i64; 4];
+        for _ in 0..60_000 {
+            counts[table.choose(&mut draw)] += 1;
+        }
+        for (count, expected) in counts.into_iter().zip([10_000, 20_000, 0, 30_000]) {
+            assert!((count - expected).abs() < 600, "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn all_zero_is_all_equal_and_none_is_the_first() {
+        let mut draw = Draw::new(1);
+        assert_eq!(masses(&Alias::new(&[0, 0])), [1 << 32, 1 << 32]);
+        assert_eq!(Alias::new(&[]).choose(&mut draw), 0);
     }
 }

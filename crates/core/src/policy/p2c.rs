@@ -58,3 +58,99 @@ impl P2c {
         (self.candidates[first], self.candidates[second])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Address, Endpoint, Live, Member};
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::sync::Arc;
+
+    fn members(weights: &[u32]) -> Vec<Member> {
+        let address = Address::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 80)));
+        let member = |(place, weight): (usize, &u32)| Member {
+            endpoint: Arc::new(Endpoint {
+                id: place.to_string().into(),
+                address: address.clone(),
+                weight: *weight,
+                priority: 0,
+                zone: None,
+                metadata: std::collections::BTreeMap::new(),
+            }),
+            live: Arc::new(Live::new(place as u64)),
+        };
+        weights.iter().enumerate().map(member).collect()
+    }
+
+    fn policy(weights: &[u32]) -> Box<dyn Policy> {
+        let index = |place| MemberIndex(place);
+        let candidates: Vec<_> = (0..)
+            .zip(weights)
+            .map(|(place, weight)| Candidate { index: index(place), weight: *weight })
+            .collect();
+        compile(&candidates)
+    }
+
+    /// How often each member is chosen in `n` picks; `begin` counts every pick as in flight for good.
+    fn counts(weights: &[u32], n: u32, begin: bool) -> Vec<f64> {
+        let (policy, members, mut draw) = (policy(weights), members(weights), Draw::new(11));
+        let mut counts = vec![0.0; weights.len()];
+        for _ in 0..n {
+            let MemberIndex(place) =
+                policy.choose(&Facts { members: &members }, &PickRequest::default(), &mut draw);
+            counts[place as usize] += 1.0;
+            if begin {
+                members[place as usize].live.begin();
+            }
+        }
+        counts
+    }
+
+    #[test]
+    fn an_idle_cluster_is_spread_by_weight() {
+        // The plain comparison by weight gives the light one of such a set about half of its share.
+        // Standard deviation of the light one's count: 96; 500 is five of them.
+        let counts = counts(&[2, 2, 2, 2, 1], 90_000, false);
+        for (count, expected) in counts.iter().zip([20_000.0, 20_000.0, 20_000.0, 20_000.0, 10_000.0]) {
+            assert!((count - expected).abs() < 650.0, "{counts:?}");
+        }
+        assert!((counts[4] - 10_000.0).abs() < 500.0, "{counts:?}");
+    }
+
+    #[test]
+    fn attempts_that_pile_up_settle_by_weight() {
+        let counts = counts(&[1, 2, 3], 6_000, true);
+        for (count, expected) in counts.iter().zip([1_000.0, 2_000.0, 3_000.0]) {
+            assert!((count - expected).abs() < 20.0, "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn the_most_loaded_of_equals_is_never_chosen() {
+        // The two drawn are distinct, so the most loaded always meets a lesser rival.
+        let (policy, members, mut draw) = (policy(&[1; 5]), members(&[1; 5]), Draw::new(5));
+        members[3].live.begin();
+        let facts = Facts { members: &members };
+        let choices =
+            std::iter::repeat_with(|| policy.choose(&facts, &PickRequest::default(), &mut draw)).take(1_000);
+        assert!(choices.into_iter().all(|choice| choice != MemberIndex(3)));
+    }
+
+    #[test]
+    fn load_counts_by_weight() {
+        // 3 of 4 against 1 of 1: the heavy one is the less loaded, though it has more in flight.
+        let (policy, members, mut draw) = (policy(&[4, 1]), members(&[4, 1]), Draw::new(5));
+        (0..3).for_each(|_| members[0].live.begin());
+        members[1].live.begin();
+        let facts = Facts { members: &members };
+        assert!(
+            (0..1_000).all(|_| policy.choose(&facts, &PickRequest::default(), &mut draw) == MemberIndex(0))
+        );
+    }
+
+    #[test]
+    fn a_single_member_and_one_that_outweighs_all_are_chosen() {
+        assert_eq!(counts(&[7], 10, true), [10.0]);
+        assert!(counts(&[u32::MAX, 1], 1_000, false)[0] > 990.0);
+    }
+}

@@ -112,3 +112,111 @@ fn smooth_cycle(candidates: &[Candidate], divisor: u32, total: u64) -> Box<[Memb
 fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn candidates(weights: &[u32]) -> Vec<Candidate> {
+        let index = |place| MemberIndex(place);
+        (0..).zip(weights).map(|(place, weight)| Candidate { index: index(place), weight: *weight }).collect()
+    }
+
+    /// The first `n` picks, as places.
+    fn sequence(weights: &[u32], n: u64) -> Vec<u32> {
+        let policy = compile(&candidates(weights));
+        let mut draw = Draw::new(0);
+        let facts = Facts { members: &[] };
+        let mut pick =
+            |ticket| policy.choose(&facts, &PickRequest { ticket, ..Default::default() }, &mut draw).0;
+        (0..n).map(&mut pick).collect()
+    }
+
+    /// nginx's rule to the letter, one pick after another.
+    fn nginx(weights: &[u32], n: u64) -> Vec<u32> {
+        let total: i64 = weights.iter().copied().map(i64::from).sum();
+        let mut current = vec![0_i64; weights.len()];
+        let mut step = || {
+            let mut best = 0;
+            for place in 0..weights.len() {
+                current[place] += i64::from(weights[place]);
+                if current[place] > current[best] {
+                    best = place;
+                }
+            }
+            current[best] -= total;
+            best as u32
+        };
+        (0..n).map(|_| step()).collect()
+    }
+
+    #[test]
+    fn the_published_sequences_come_out() {
+        let letters = |weights: &[u32]| -> String {
+            let total = weights.iter().copied().map(u64::from).sum();
+            sequence(weights, total).into_iter().map(|place| char::from(b'a' + place as u8)).collect()
+        };
+        assert_eq!(letters(&[5, 1, 1]), "aabacaa");
+        assert_eq!(letters(&[3, 2, 1]), "abacba");
+        assert_eq!(letters(&[4, 2, 1]), "abacaba");
+        assert_eq!(letters(&[7, 3, 1, 1]), "abaacabadaba");
+        assert_eq!(letters(&[1, 1, 1]), "abc");
+    }
+
+    #[test]
+    fn a_common_divisor_changes_nothing() {
+        assert_eq!(sequence(&[5_000_000, 1_000_000, 1_000_000], 21), sequence(&[5, 1, 1], 21));
+    }
+
+    #[test]
+    fn the_longest_stored_cycle_is_still_nginx() {
+        let equal = vec![1; CYCLE_MAX as usize];
+        assert_eq!(sequence(&equal, 5_000), nginx(&equal, 5_000));
+        let distinct: Vec<u32> = (1..=90).collect();
+        assert_eq!(sequence(&distinct, CYCLE_MAX), nginx(&distinct, CYCLE_MAX));
+        let heavy = [CYCLE_MAX as u32 - 1, 1];
+        assert_eq!(sequence(&heavy, 5_000), nginx(&heavy, 5_000));
+    }
+
+    #[test]
+    fn equal_members_past_the_stored_cycle_still_take_even_turns() {
+        let n = 3 * (CYCLE_MAX + 1);
+        let mut counts = vec![0_u32; CYCLE_MAX as usize + 1];
+        for place in sequence(&vec![1; counts.len()], n) {
+            counts[place as usize] += 1;
+        }
+        assert!(counts.iter().all(|count| (1..=5).contains(count)));
+    }
+
+    proptest! {
+        #[test]
+        fn the_cycle_is_nginx_at_any_weights(weights in prop::collection::vec(1_u32..9, 1..40)) {
+            let n = 2 * weights.iter().copied().map(u64::from).sum::<u64>();
+            prop_assert_eq!(sequence(&weights, n), nginx(&weights, n));
+        }
+
+        #[test]
+        fn past_the_cycle_every_window_keeps_the_shares(
+            weights in prop::collection::vec(prop_oneof![1_u32..10, 1_u32..1_000_000], 2..30),
+            start: u64,
+            n in 1_u64..2_000,
+        ) {
+            // The one keeps the divisor at one, so that the sum is past the bound.
+            let weights = [weights, vec![CYCLE_MAX as u32, 1]].concat();
+            let total: u64 = weights.iter().copied().map(u64::from).sum();
+            let policy = compile(&candidates(&weights));
+            let mut draw = Draw::new(0);
+            let mut counts = vec![0_u32; weights.len()];
+            for step in 0..n {
+                let request = PickRequest { ticket: start.wrapping_add(step), ..Default::default() };
+                counts[policy.choose(&Facts { members: &[] }, &request, &mut draw).0 as usize] += 1;
+            }
+            let bound = 3.0 + 3.53 * (n as f64).ln();
+            for (count, weight) in counts.iter().zip(&weights) {
+                let share = n as f64 * f64::from(*weight) / total as f64;
+                prop_assert!((f64::from(*count) - share).abs() <= bound, "{count} of {share} in {n}");
+            }
+        }
+    }
+}

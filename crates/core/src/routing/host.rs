@@ -1,13 +1,14 @@
 //! Host patterns and the form in which hosts are compared.
 //!
 //! Invariant: hosts are compared in lower case and without a trailing dot, patterns and requests alike.
-//! Limit: a host longer than `HOST_MAX` matches no pattern.
+//! Limits: a host longer than `HOST_MAX` matches no pattern; IPv6 addresses are compared as text, in the
+//! spelling of the pattern.
 
 use std::net::Ipv6Addr;
 
-/// Longest host that can be named: 253 bytes of a domain name (RFC 1035, section 2.3.4, in its text form)
-/// and the trailing dot.
-pub(crate) const HOST_MAX: usize = 254;
+/// Longest host that can be named, without a trailing dot (RFC 1035, section 2.3.4: 255 bytes on the wire,
+/// which are 253 in text).
+pub(crate) const HOST_MAX: usize = 253;
 
 /// Longest label of a domain name (RFC 1035, section 2.3.4).
 const LABEL_MAX: usize = 63;
@@ -51,8 +52,8 @@ fn check_name(name: &str, text: &str) -> Result<(), String> {
     if name.is_empty() {
         return Err("a host must not be empty: leave it out to match every host".into());
     }
-    if name.len() >= HOST_MAX {
-        return Err(format!("\"{text}\" is longer than {} bytes", HOST_MAX - 1));
+    if name.len() > HOST_MAX {
+        return Err(format!("\"{text}\" is longer than {HOST_MAX} bytes"));
     }
     if name.contains('*') {
         return Err(format!(
@@ -96,5 +97,53 @@ impl HostForm {
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_read_in_any_case_and_with_a_trailing_dot() {
+        let exact = |text: &str| Ok(HostPattern::Exact(text.into()));
+        assert_eq!(HostPattern::parse("Shop.Example.COM"), exact("shop.example.com"));
+        assert_eq!(HostPattern::parse("shop.example.com."), exact("shop.example.com"));
+        assert_eq!(HostPattern::parse("localhost"), exact("localhost"));
+        assert_eq!(HostPattern::parse("my_service-1"), exact("my_service-1"));
+        assert_eq!(HostPattern::parse("192.0.2.1"), exact("192.0.2.1"));
+        assert_eq!(HostPattern::parse("[2001:DB8::1]"), exact("[2001:db8::1]"));
+        assert_eq!(HostPattern::parse("*.Example.com"), Ok(HostPattern::Suffix(".example.com".into())));
+    }
+
+    #[test]
+    fn what_is_not_a_host_says_what_to_write() {
+        let refused = |text: &str, hint: &str| match HostPattern::parse(text) {
+            Ok(pattern) => panic!("{text} was read as {pattern:?}"),
+            Err(error) => assert!(error.contains(hint), "{text}: {error}"),
+        };
+        refused("", "leave it out");
+        refused(".", "leave it out");
+        refused("*", "leave the host out");
+        refused("*.", "leave the host out");
+        refused("a.*.com", "at the front");
+        refused("**.com", "at the front");
+        refused("example.com:80", "without a port");
+        refused("::1", "in brackets");
+        refused("[::g]", "IPv6");
+        refused("b\u{fc}cher.example", "xn--");
+        refused("a..b", "labels");
+        refused("a b", "labels");
+        refused("http://a", "without a port");
+        refused(&"a".repeat(64), "labels");
+        refused(&["a"; 128].join("."), "longer than 253");
+    }
+
+    #[test]
+    fn the_form_of_a_host_is_lower_case_without_its_dot() {
+        assert_eq!(HostForm::new(b"Shop.Example.COM.").as_bytes(), b"shop.example.com");
+        assert_eq!(HostForm::new(b"").as_bytes(), b"");
+        assert_eq!(HostForm::new(&[b'a'; HOST_MAX]).as_bytes(), [b'a'; HOST_MAX]);
+        assert_eq!(HostForm::new(&[b'a'; HOST_MAX + 1]).as_bytes(), b"");
     }
 }
