@@ -1,1 +1,53 @@
 //! TOML text to checked settings, every error at once with its place.
+//!
+//! [`load`] turns a file and what it includes into [`Settings`] or into [`Diagnostics`]; [`from_flags`] does it for a
+//! command line without a file. This crate does no I/O: files come from a [`FileSource`], variables from a function.
+//!
+//! How the parts stand together:
+//!
+//! ```text
+//! include -> document -> fields (driven by spec + keys) -> runtime, listeners, routes, services -> references
+//!                             `--- findings: diagnose -> render
+//! ```
+//!
+//! Invariants: nothing stops at the first error; every finding points into the text; unknown keys are errors; a key that
+//! a later version will obey is refused by name; no bytes whatever make it panic.
+
+mod actions;
+mod address;
+mod diagnose;
+mod document;
+mod environment;
+mod fields;
+mod flags;
+mod headers;
+mod include;
+mod keys;
+mod listeners;
+mod load;
+mod place;
+mod references;
+mod render;
+mod route_match;
+mod routes;
+mod runtime;
+mod services;
+mod settings;
+mod shadow;
+mod spec;
+mod suggest;
+mod text;
+mod units;
+
+pub use address::AddressError;
+pub use diagnose::{Diagnostic, Diagnostics, FINDINGS_MAX, Severity};
+pub use flags::from_flags;
+pub use include::{FILE_BYTES_MAX, FILES_MAX, FileSource, pattern_matches};
+pub use load::{Loaded, load};
+pub use place::{FileId, Place, Source, Sources};
+pub use settings::{
+    AccessLogSettings, AddressText, AdminSettings, EndpointSettings, HeaderEdits, ListenerLimits,
+    ListenerSettings, ListenerTimeouts, LogFormat, LogTarget, PathRewrite, PoolSettings, RetrySettings,
+    Rewrite, RouteAction, RouteSettings, RuntimeSettings, ServiceSettings, Settings, SplitEntry,
+};
+pub use units::{UnitError, format_duration, format_size, parse_duration, parse_size};

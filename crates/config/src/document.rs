@@ -1,0 +1,150 @@
+//! A TOML text as a tree in which every key and value knows its place.
+//!
+//! The parser recovers from syntax errors, so the tree is what could be understood. `${NAME}` in string values is
+//! replaced here, once, so that nothing after this module sees it. Depth is bounded by the parser.
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::diagnose::{Diagnostic, Reports};
+use crate::environment::{Environment, substitute};
+use crate::place::{FileId, Place, Sources};
+
+/// A value and its place; a table written with a header has the header as its place.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) place: Place,
+    pub(crate) value: Value,
+}
+
+/// The kinds of TOML values that settings are made of.
+#[derive(Debug)]
+pub(crate) enum Value {
+    Text(String),
+    /// `None`: a number that does not fit.
+    Integer(Option<i128>),
+    Flag(bool),
+    Float,
+    Date,
+    List(Vec<Node>),
+    Table(Table),
+}
+
+/// Keys in the order they were written.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// A key and its value.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    pub(crate) key_place: Place,
+    pub(crate) node: Node,
+}
+
+impl Table {
+    pub(crate) fn entry(&self, key: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.key == key)
+    }
+}
+
+impl Node {
+    /// What it is, as in "expected a duration, found a number".
+    pub(crate) fn kind(&self) -> &'static str {
+        match self.value {
+            Value::Text(_) => "a string",
+            Value::Integer(_) => "a whole number",
+            Value::Float => "a decimal number",
+            Value::Flag(_) => "true or false",
+            Value::Date => "a date",
+            Value::List(_) => "a list",
+            Value::Table(_) => "a table",
+        }
+    }
+}
+
+/// Parses a file of `sources`; syntax errors are reported, and their spans returned so that findings they caused can be
+/// left out.
+pub(crate) fn parse(
+    sources: &Sources,
+    file: FileId,
+    environment: Environment<'_>,
+    reports: &Reports,
+) -> (Table, Vec<Place>) {
+    let text = &sources.file(file).text;
+    let (root, errors) = DeTable::parse_recoverable(text);
+    let builder = Builder { sources, file, environment, reports };
+    let table = builder.table(root.get_ref());
+    let mut errors: Vec<(Place, String)> = errors
+        .iter()
+        .map(|error| (sources.clamp(file, error.span().unwrap_or(0..0)), error.message().to_owned()))
+        .collect();
+    errors.sort_by_key(|(place, _)| place.span.start);
+    // What follows a first error in a line is most often its echo.
+    errors.dedup_by_key(|(place, _)| sources.line_and_column(file, place.span.start).0);
+    for (place, message) in &errors {
+        reports.add(syntax_error(place, message));
+    }
+    (table, errors.into_iter().map(|(place, _)| place).collect())
+}
+
+fn syntax_error(place: &Place, message: &str) -> Diagnostic {
+    let finding = Diagnostic::error(place, format!("this is not TOML: {message}"));
+    if message.starts_with("string values must be quoted") {
+        finding.help("put the value in double quotes")
+    } else if message.starts_with("duplicate key") {
+        finding.help(
+            "a key, and a table in [ ], may be written once; several listeners are several [[listeners]]",
+        )
+    } else {
+        finding
+    }
+}
+
+struct Builder<'a> {
+    sources: &'a Sources,
+    file: FileId,
+    environment: Environment<'a>,
+    reports: &'a Reports,
+}
+
+impl Builder<'_> {
+    fn place(&self, span: Range<usize>) -> Place {
+        self.sources.clamp(self.file, span)
+    }
+
+    fn table(&self, table: &DeTable<'_>) -> Table {
+        let mut entries: Vec<Entry> = table
+            .iter()
+            .map(|(key, value)| Entry {
+                key: key.get_ref().clone().into_owned(),
+                key_place: self.place(key.span()),
+                node: self.node(value),
+            })
+            .collect();
+        entries.sort_by_key(|entry| entry.key_place.span.start);
+        Table { entries }
+    }
+
+    fn node(&self, value: &Spanned<DeValue<'_>>) -> Node {
+        let place = self.place(value.span());
+        let value = match value.get_ref() {
+            DeValue::String(text) => {
+                Value::Text(substitute(text, &place, self.sources, self.environment, self.reports))
+            }
+            DeValue::Integer(number) => {
+                Value::Integer(i128::from_str_radix(number.as_str(), number.radix()).ok())
+            }
+            DeValue::Float(_) => Value::Float,
+            DeValue::Boolean(flag) => Value::Flag(*flag),
+            DeValue::Datetime(_) => Value::Date,
+            DeValue::Array(list) => Value::List(list.iter().map(|value| self.node(value)).collect()),
+            DeValue::Table(table) => Value::Table(self.table(table)),
+        };
+        Node { place, value }
+    }
+}

@@ -1,0 +1,346 @@
+//! Reads the keys of one table by its description: kinds, bounds and defaults come from there, every finding goes to the
+//! reports, and a value that is wrong is replaced by its default so that reading goes on.
+//!
+//! Invariants: opening a table reports every unknown, unavailable and missing key of it; asking for a key that the
+//! description lacks, or as another kind, is a mistake in this program and panics in every test that reads the table.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use crate::diagnose::{Diagnostic, Reports};
+use crate::document::{Entry, Node, Table, Value};
+use crate::place::{Place, Placed, Sources};
+use crate::spec::{Availability, Choice, Default, KeySpec, Kind, TableSpec, available};
+use crate::suggest::nearest;
+use crate::units::{UnitError, format_duration, format_size, parse_duration, parse_size};
+
+/// What every reader shares.
+pub(crate) struct Context<'a> {
+    pub(crate) sources: &'a Sources,
+    pub(crate) reports: &'a Reports,
+    /// Names of services that were mentioned, to be checked once all are known.
+    pub(crate) service_mentions: RefCell<Vec<Placed<String>>>,
+    /// Names of listeners that were mentioned.
+    pub(crate) listener_mentions: RefCell<Vec<Placed<String>>>,
+}
+
+/// A table being read; an absent table reads as its defaults.
+pub(crate) struct Fields<'a> {
+    pub(crate) cx: &'a Context<'a>,
+    pub(crate) spec: &'static TableSpec,
+    pub(crate) table: Option<&'a Table>,
+    /// Header or braces of the table; `None` when it is absent.
+    pub(crate) place: Option<Place>,
+}
+
+impl<'a> Fields<'a> {
+    pub(crate) fn absent(cx: &'a Context<'a>, spec: &'static TableSpec) -> Self {
+        Self { cx, spec, table: None, place: None }
+    }
+
+    /// Opens a value that must be a table; reports what is wrong with its keys.
+    pub(crate) fn open(cx: &'a Context<'a>, spec: &'static TableSpec, node: &'a Node) -> Option<Self> {
+        let Value::Table(table) = &node.value else {
+            wrong_kind(cx, node, &Kind::Table(spec), spec.what);
+            return None;
+        };
+        let fields = Self::of_table(cx, spec, table, &node.place);
+        for key in spec.keys.iter().filter(|key| key.default == Default::Required) {
+            if table.entry(key.name).is_none() {
+                let message = format!("{} needs `{}`", spec.what, key.name);
+                let help = format!("add `{} = ...`: {}", key.name, key.kind.expected());
+                cx.reports.add(Diagnostic::error(&node.place, message).help(help).secondary());
+            }
+        }
+        Some(fields)
+    }
+
+    /// Opens a part of a larger whole, in which a missing key may stand elsewhere; reports the keys it has.
+    pub(crate) fn of_table(
+        cx: &'a Context<'a>,
+        spec: &'static TableSpec,
+        table: &'a Table,
+        place: &Place,
+    ) -> Self {
+        for entry in &table.entries {
+            check_key(cx, spec, entry);
+        }
+        Self { cx, spec, table: Some(table), place: Some(place.clone()) }
+    }
+
+    pub(crate) fn entry(&self, name: &str) -> Option<&'a Entry> {
+        debug_assert!(self.spec.key(name).is_some(), "{} has no key {name}", self.spec.title);
+        self.table.and_then(|table| table.entry(name))
+    }
+
+    pub(crate) fn node(&self, name: &str) -> Option<&'a Node> {
+        self.entry(name).map(|entry| &entry.node)
+    }
+
+    fn key(&self, name: &str) -> &'static KeySpec {
+        self.spec.key(name).unwrap_or_else(|| panic!("{} has no key {name}", self.spec.title))
+    }
+
+    /// How a message names the key: `timeouts.head`, or the key alone at the top of a table.
+    fn label(&self, name: &str) -> String {
+        match self.spec.title.split_once('.') {
+            Some(("services", rest)) => {
+                rest.split_once('.').map_or(name.to_owned(), |(_, own)| format!("{own}.{name}"))
+            }
+            Some((_, own)) if !own.contains(' ') => format!("{own}.{name}"),
+            _ => name.to_owned(),
+        }
+    }
+
+    pub(crate) fn table(&self, name: &str) -> Fields<'a> {
+        let (Kind::Table(spec) | Kind::ShortOrTable(_, spec)) = self.key(name).kind else {
+            panic!("{name} is not a table")
+        };
+        let opened = self.node(name).and_then(|node| Fields::open(self.cx, spec, node));
+        opened.unwrap_or_else(|| Fields::absent(self.cx, spec))
+    }
+
+    /// A table that means something by being there.
+    pub(crate) fn optional_table(&self, name: &str) -> Option<Fields<'a>> {
+        let Kind::Table(spec) = self.key(name).kind else { panic!("{name} is not a table") };
+        self.node(name)
+            .map(|node| Fields::open(self.cx, spec, node).unwrap_or_else(|| Fields::absent(self.cx, spec)))
+    }
+
+    pub(crate) fn tables(&self, name: &str) -> Vec<Fields<'a>> {
+        let key = self.key(name);
+        let spec = match &key.kind {
+            Kind::Tables(spec) | Kind::List(Kind::Table(spec)) => spec,
+            _ => panic!("{name} is not a list of tables"),
+        };
+        let Some(node) = self.node(name) else { return Vec::new() };
+        let Value::List(nodes) = &node.value else {
+            wrong_kind(self.cx, node, &key.kind, &format!("`{name}`"));
+            return Vec::new();
+        };
+        nodes.iter().filter_map(|node| Fields::open(self.cx, spec, node)).collect()
+    }
+
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        let key = self.key(name);
+        let default = matches!(key.default, Default::Value("true"));
+        match self.node(name) {
+            None => default,
+            Some(Node { value: Value::Flag(flag), .. }) => *flag,
+            Some(node) => {
+                wrong_kind(self.cx, node, &key.kind, &format!("`{}`", self.label(name)));
+                default
+            }
+        }
+    }
+
+    pub(crate) fn integer(&self, name: &str) -> u64 {
+        let key = self.key(name);
+        let Kind::Integer(bounds) = &key.kind else { panic!("{name} is not a whole number") };
+        let default = default_text(key).parse().unwrap_or(bounds.min);
+        let Some(node) = self.node(name) else { return default };
+        let Value::Integer(number) = &node.value else {
+            wrong_kind(self.cx, node, &key.kind, &format!("`{}`", self.label(name)));
+            return default;
+        };
+        let number = number.and_then(|number| u64::try_from(number).ok());
+        if let Some(number) = number.filter(|number| (bounds.min..=bounds.max).contains(number)) {
+            return number;
+        }
+        self.out_of_bounds(name, node, &bounds.min.to_string(), &bounds.max.to_string(), bounds.why);
+        default
+    }
+
+    pub(crate) fn size(&self, name: &str) -> u64 {
+        let key = self.key(name);
+        let Kind::Size(bounds) = &key.kind else { panic!("{name} is not a size") };
+        let default = parse_size(default_text(key)).unwrap_or(bounds.min);
+        let Some((text, node)) = self.unit_text(name) else { return default };
+        match parse_size(text) {
+            Ok(size) if (bounds.min..=bounds.max).contains(&size) => return size,
+            Ok(_) => {
+                self.out_of_bounds(
+                    name,
+                    node,
+                    &format_size(bounds.min),
+                    &format_size(bounds.max),
+                    bounds.why,
+                );
+            }
+            Err(error) => self.unit_error(name, node, text, &error),
+        }
+        default
+    }
+
+    pub(crate) fn duration(&self, name: &str) -> Duration {
+        let default = parse_duration(default_text(self.key(name))).unwrap_or_default();
+        self.maybe_duration(name).unwrap_or(default)
+    }
+
+    pub(crate) fn maybe_duration(&self, name: &str) -> Option<Duration> {
+        let Kind::Duration(bounds) = &self.key(name).kind else { panic!("{name} is not a duration") };
+        let (text, node) = self.unit_text(name)?;
+        match parse_duration(text) {
+            Ok(duration) if (bounds.min..=bounds.max).contains(&duration) => return Some(duration),
+            Ok(_) => {
+                let (min, max) = (format_duration(bounds.min), format_duration(bounds.max));
+                self.out_of_bounds(name, node, &min, &max, bounds.why);
+            }
+            Err(error) => self.unit_error(name, node, text, &error),
+        }
+        None
+    }
+
+    pub(crate) fn text(&self, name: &str) -> Option<Placed<String>> {
+        self.node(name).and_then(|node| text_of(self.cx, node, &self.key(name).kind, &self.label(name)))
+    }
+
+    /// The elements of a list, or the one value that stands for a list of one.
+    pub(crate) fn texts(&self, name: &str) -> Vec<Placed<String>> {
+        self.node(name)
+            .map_or_else(Vec::new, |node| texts_of(self.cx, node, &self.key(name).kind, &self.label(name)))
+    }
+
+    /// The chosen name; the default where it is absent or wrong.
+    pub(crate) fn choice(&self, name: &str) -> &'static str {
+        let key = self.key(name);
+        let Kind::Choice(choices) = key.kind else { panic!("{name} is not a choice") };
+        let Default::Value(default) = key.default else { panic!("{name} has no default") };
+        self.text(name).and_then(|text| choose(self.cx, choices, &text, &self.label(name))).unwrap_or(default)
+    }
+
+    /// Reports a value outside its bounds, with the value as it is written.
+    pub(crate) fn out_of_bounds(&self, name: &str, node: &Node, min: &str, max: &str, why: &str) {
+        let message = format!(
+            "`{}` is {}, but must be from {min} to {max}",
+            self.label(name),
+            self.cx.sources.text(&node.place)
+        );
+        let default = match self.key(name).default {
+            Default::Value(value) if !value.is_empty() => format!("; the default is {value}"),
+            _ => String::new(),
+        };
+        self.cx.reports.add(
+            Diagnostic::error(&node.place, message).label("out of bounds").help(format!("{why}{default}")),
+        );
+    }
+
+    fn unit_text(&self, name: &str) -> Option<(&'a str, &'a Node)> {
+        let node = self.node(name)?;
+        if let Value::Text(text) = &node.value {
+            return Some((text, node));
+        }
+        let finding = kind_error(node, &self.key(name).kind, &format!("`{}`", self.label(name)));
+        let finding = match (&node.value, &self.key(name).kind) {
+            (Value::Integer(Some(number)), Kind::Duration(_)) => {
+                finding.help(format!("give it a unit and quotes: \"{number}s\" or \"{number}ms\""))
+            }
+            (Value::Integer(Some(number)), _) => finding.help(format!("put it in quotes: \"{number}\"")),
+            _ => finding,
+        };
+        self.cx.reports.add(finding);
+        None
+    }
+
+    fn unit_error(&self, name: &str, node: &Node, text: &str, error: &UnitError) {
+        let finding =
+            Diagnostic::error(&node.place, format!("`{}` is \"{text}\": {error}", self.label(name)));
+        let help = match &error.suggestion {
+            Some(suggestion) => format!("write \"{suggestion}\""),
+            None => format!("write {}", self.key(name).kind.expected()),
+        };
+        self.cx.reports.add(finding.help(help));
+    }
+}
+
+fn default_text(key: &KeySpec) -> &'static str {
+    match key.default {
+        Default::Value(text) => text,
+        Default::Required | Default::Absent(_) => "",
+    }
+}
+
+fn check_key(cx: &Context<'_>, spec: &'static TableSpec, entry: &Entry) {
+    match spec.key(&entry.key).map(|key| key.availability) {
+        Some(Availability::Now) => {}
+        Some(Availability::Later(instead)) => {
+            let message = format!("`{}` in {} is not available in this version", entry.key, spec.what);
+            cx.reports.add(Diagnostic::error(&entry.key_place, message).help(instead));
+        }
+        None => {
+            let message = format!("unknown key `{}` in {}", entry.key, spec.what);
+            let all: Vec<_> = spec.available().collect();
+            let help = match nearest(&entry.key, all.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("known keys are {}", quoted(&all)),
+            };
+            cx.reports.add(Diagnostic::error(&entry.key_place, message).help(help));
+        }
+    }
+}
+
+/// A string value, or a finding.
+pub(crate) fn text_of(cx: &Context<'_>, node: &Node, kind: &Kind, label: &str) -> Option<Placed<String>> {
+    if let Value::Text(text) = &node.value {
+        return Some(Placed { value: text.clone(), place: node.place.clone() });
+    }
+    wrong_kind(cx, node, kind, &format!("`{label}`"));
+    None
+}
+
+/// The strings of a list; a string alone where the kind allows it.
+pub(crate) fn texts_of(cx: &Context<'_>, node: &Node, kind: &Kind, label: &str) -> Vec<Placed<String>> {
+    match (&node.value, kind) {
+        (Value::List(nodes), Kind::List(element) | Kind::OneOrMany(element)) => {
+            nodes.iter().filter_map(|node| text_of(cx, node, element, label)).collect()
+        }
+        (Value::Text(_), Kind::OneOrMany(element)) => text_of(cx, node, element, label).into_iter().collect(),
+        _ => {
+            wrong_kind(cx, node, kind, &format!("`{label}`"));
+            Vec::new()
+        }
+    }
+}
+
+/// The available choice of that name, or a finding.
+pub(crate) fn choose(
+    cx: &Context<'_>,
+    choices: &'static [Choice],
+    text: &Placed<String>,
+    label: &str,
+) -> Option<&'static str> {
+    let choice = choices.iter().find(|choice| choice.name == text.value);
+    let finding = match choice.map(|choice| (choice.name, choice.availability)) {
+        Some((name, Availability::Now)) => return Some(name),
+        Some((name, Availability::Later(instead))) => {
+            let message = format!("`{label} = \"{name}\"` is not available in this version");
+            Diagnostic::error(&text.place, message).help(instead)
+        }
+        None => {
+            let names: Vec<_> = available(choices).collect();
+            let message =
+                format!("`{label}` is \"{}\", but must be {}", text.value, Kind::Choice(choices).expected());
+            let finding = Diagnostic::error(&text.place, message);
+            match nearest(&text.value, names) {
+                Some(near) => finding.help(format!("did you mean \"{near}\"?")),
+                None => finding,
+            }
+        }
+    };
+    cx.reports.add(finding);
+    None
+}
+
+/// Reports a value of the wrong kind, with what was expected.
+pub(crate) fn wrong_kind(cx: &Context<'_>, node: &Node, kind: &Kind, subject: &str) {
+    cx.reports.add(kind_error(node, kind, subject));
+}
+
+fn kind_error(node: &Node, kind: &Kind, subject: &str) -> Diagnostic {
+    let message = format!("{subject} must be {}, not {}", kind.expected(), node.kind());
+    Diagnostic::error(&node.place, message)
+}
+
+pub(crate) fn quoted(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}

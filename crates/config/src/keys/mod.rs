@@ -1,0 +1,131 @@
+//! Every table and key of a configuration, described once; see [`crate::spec`].
+//!
+//! Invariants: keys stand in the order of the reference page; every bound carries its reason; a key that this version
+//! does not obey is marked as such and never read.
+
+mod listener;
+mod route;
+mod service;
+
+use std::time::Duration;
+
+use crate::spec::{Bounds, Choice, KeySpec, Kind, TableSpec};
+
+pub(crate) use listener::LISTENER;
+pub(crate) use route::BODY_MAX;
+pub(crate) use service::{POLICIES, SERVICE, policy_later};
+
+/// The shortest time any limit may be set to: one turn of the coarse timer wheel that measures them.
+const SHORTEST: Duration = Duration::from_millis(10);
+/// A day: past it a limit no longer limits anything that a person would wait for.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// An address text; what is allowed beyond the form depends on its use.
+const ADDRESS: Kind = Kind::Text { form: "an address", example: "127.0.0.1:9001" };
+const LISTEN: Kind = Kind::Text { form: "an address to listen on", example: ":8080" };
+const NAME: Kind = Kind::Text { form: "a name of letters, digits, `.`, `_` and `-`", example: "web" };
+
+/// The whole file.
+pub(crate) static ROOT: TableSpec = TableSpec {
+    what: "the file",
+    title: "File",
+    doc: "The top level of a configuration file.",
+    keys: &[
+        KeySpec::absent(
+            "include",
+            Kind::OneOrMany(&Kind::Text { form: "a path or a pattern with `*`", example: "conf.d/*.toml" }),
+            "no other files",
+            "Other files whose tables are added to this one's; paths are relative to this file. An included file \
+             includes nothing itself.",
+        ),
+        KeySpec::absent("runtime", Kind::Table(&RUNTIME), "defaults", "Process-wide settings."),
+        KeySpec::absent("admin", Kind::Table(&ADMIN), "off", "Health, readiness and metrics over HTTP."),
+        KeySpec::absent("access_log", Kind::Table(&ACCESS_LOG), "off", "One line for each request."),
+        KeySpec::required("listeners", Kind::Tables(&LISTENER), "Where requests come in; at least one."),
+        KeySpec::absent(
+            "routes",
+            Kind::Tables(&route::ROUTE),
+            "none",
+            "Which request goes where; the first match wins, in the order written.",
+        ),
+        KeySpec::absent("services", Kind::Named(&SERVICE), "none", "Sets of endpoints, by name."),
+    ],
+};
+
+pub(crate) static RUNTIME: TableSpec = TableSpec {
+    what: "`runtime`",
+    title: "runtime",
+    doc: "Process-wide settings; `workers` takes effect at a restart.",
+    keys: &[
+        KeySpec::value(
+            "workers",
+            Kind::Integer(Bounds {
+                min: 0,
+                max: 1024,
+                why: "no machine has more cores; 0 takes one per core",
+            }),
+            "0",
+            "Worker threads; 0 takes one per available core.",
+        ),
+        KeySpec::value(
+            "shutdown_delay",
+            Kind::Duration(Bounds {
+                min: Duration::ZERO,
+                max: Duration::from_secs(3600),
+                why: "it only has to outlast the callers' view of `/readyz`",
+            }),
+            "0s",
+            "How long connections are still accepted after SIGTERM while `/readyz` answers 503.",
+        ),
+        KeySpec::value(
+            "shutdown_grace",
+            Kind::Duration(Bounds {
+                min: Duration::ZERO,
+                max: DAY,
+                why: "requests in flight are cut off after it",
+            }),
+            "30s",
+            "How long requests in flight may take to finish after that.",
+        ),
+        KeySpec::value(
+            "trusted_proxies",
+            Kind::List(&Kind::Text { form: "a network or an address", example: "10.0.0.0/8" }),
+            "[]",
+            "Networks whose forwarding headers (`x-forwarded-for` and the like) are believed.",
+        ),
+    ],
+};
+
+static ADMIN: TableSpec = TableSpec {
+    what: "`admin`",
+    title: "admin",
+    doc: "The admin interface: `/healthz`, `/readyz`, `/metrics`.",
+    keys: &[
+        KeySpec::value("listen", LISTEN, "127.0.0.1:9900", "Where it listens; takes effect at a restart."),
+        KeySpec::later(
+            "token_file",
+            "A file with a bearer token.",
+            "leave the key out and keep `admin.listen` on a loopback address",
+        ),
+    ],
+};
+
+static ACCESS_LOG: TableSpec = TableSpec {
+    what: "`access_log`",
+    title: "access_log",
+    doc: "The access log: one line for each request.",
+    keys: &[
+        KeySpec::value(
+            "to",
+            Kind::Text { form: "\"stdout\" or a path", example: "access.log" },
+            "stdout",
+            "`stdout`, or a path relative to this file; a file is appended to and reopened on SIGUSR1.",
+        ),
+        KeySpec::value(
+            "format",
+            Kind::Choice(&[Choice::now("json"), Choice::now("text")]),
+            "json",
+            "A JSON object a line, or `key=value` text.",
+        ),
+    ],
+};

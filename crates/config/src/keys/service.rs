@@ -1,0 +1,211 @@
+//! Keys of `[services.NAME]`.
+
+use std::time::Duration;
+
+use super::{ADDRESS, DAY, NAME, SHORTEST};
+use crate::spec::{Availability, Bounds, Choice, KeySpec, Kind, TableSpec};
+
+const STATIC: &str =
+    "leave the key out and list the addresses in `endpoints`; host names are resolved at the start";
+const HASHING: &str = "leave the key out; it belongs to policies that hash";
+const NO_POLICY: &str = "use \"p2c\", which avoids busy endpoints, \"round-robin\" or \"random\"";
+
+/// The names of policies.
+pub(crate) const POLICIES: &[Choice] = &[
+    Choice::now("round-robin"),
+    Choice::now("random"),
+    Choice::now("p2c"),
+    Choice::later("least-request", NO_POLICY),
+    Choice::later("peak-ewma", NO_POLICY),
+    Choice::later("prequal", NO_POLICY),
+    Choice::later("ring-hash", NO_POLICY),
+    Choice::later("maglev", NO_POLICY),
+    Choice::later("rendezvous", NO_POLICY),
+];
+
+/// What to do instead of using a policy that is known but not available.
+pub(crate) fn policy_later(name: &str) -> Option<&'static str> {
+    let choice = POLICIES.iter().find(|choice| choice.name == name)?;
+    match choice.availability {
+        Availability::Later(instead) => Some(instead),
+        Availability::Now => None,
+    }
+}
+
+pub(crate) static SERVICE: TableSpec = TableSpec {
+    what: "a service",
+    title: "services.NAME",
+    doc: "A set of endpoints that do the same work, and how one of them is chosen.",
+    keys: &[
+        KeySpec::value(
+            "policy",
+            Kind::ShortOrTable(&Kind::Choice(POLICIES), &POLICY_TABLE),
+            "p2c",
+            "How an endpoint is chosen: `round-robin` in turns by weight, `random` by weight, `p2c` the less busy \
+             of two drawn at random.",
+        ),
+        KeySpec::required(
+            "endpoints",
+            Kind::List(&Kind::ShortOrTable(&ADDRESS, &ENDPOINT)),
+            "Its endpoints: addresses, or tables that say more.",
+        ),
+        KeySpec::later("discovery", "Other sources of endpoints.", STATIC),
+        KeySpec::value(
+            "protocol",
+            Kind::Choice(&[
+                Choice::now("http1"),
+                Choice::later("h2", "use \"http1\""),
+                Choice::later("tcp", "use \"http1\"; plain TCP is not carried"),
+            ]),
+            "http1",
+            "What its endpoints speak.",
+        ),
+        KeySpec::later(
+            "tls",
+            "TLS to the endpoints.",
+            "leave the key out; endpoints are reached over plain HTTP",
+        ),
+        KeySpec::absent("weights", Kind::Table(&WEIGHTS), "as configured", "Where weights come from."),
+        KeySpec::later(
+            "health",
+            "Active probes.",
+            "leave the key out; a failed connection is tried elsewhere",
+        ),
+        KeySpec::later("outlier", "Ejection of failing endpoints.", "leave the key out"),
+        KeySpec::later("slow_start", "A ramp for new endpoints.", "leave the key out"),
+        KeySpec::value(
+            "connect_timeout",
+            Kind::Duration(Bounds {
+                min: Duration::from_millis(1),
+                max: Duration::from_secs(300),
+                why: "the system gives up by itself after about two minutes",
+            }),
+            "1s",
+            "Bound on making a connection to an endpoint.",
+        ),
+        KeySpec::absent("pool", Kind::Table(&POOL), "defaults", "Its connections to endpoints."),
+        KeySpec::value(
+            "max_requests_per_endpoint",
+            Kind::Integer(Bounds { min: 0, max: 1_000_000, why: "0 stands for no bound" }),
+            "0",
+            "Requests in flight per endpoint; only `0`, no bound, is available in this version.",
+        ),
+        KeySpec::later("sticky", "A cookie that binds a caller to an endpoint.", "leave the key out"),
+        KeySpec::value(
+            "debug_headers",
+            Kind::Flag,
+            "false",
+            "Whether responses carry `x-isobar-endpoint` and `x-isobar-attempts`.",
+        ),
+    ],
+};
+
+static POLICY_TABLE: TableSpec = TableSpec {
+    what: "`policy` of a service",
+    title: "services.NAME.policy",
+    doc: "The long form of a policy; `policy = \"p2c\"` and `policy = { name = \"p2c\" }` mean the same.",
+    keys: &[
+        KeySpec::required("name", Kind::Choice(POLICIES), "Its name."),
+        KeySpec::later("key", "What a policy hashes.", HASHING),
+        KeySpec::later("bounded_load", "How far an endpoint may be above the mean.", HASHING),
+        KeySpec::later("layout", "Whose placement a policy reproduces.", HASHING),
+        KeySpec::later("table_size", "Entries of a hash table.", HASHING),
+    ],
+};
+
+static ENDPOINT: TableSpec = TableSpec {
+    what: "an endpoint",
+    title: "services.NAME.endpoints",
+    doc: "The long form of an endpoint; an address alone has the defaults.",
+    keys: &[
+        KeySpec::required("address", ADDRESS, "Where it listens: `HOST:PORT`, `[::1]:PORT`, `unix:/path`."),
+        KeySpec::absent(
+            "id",
+            Kind::Text { form: "an id", example: "cart-2" },
+            "its address",
+            "Its identity.",
+        ),
+        KeySpec::value(
+            "weight",
+            Kind::Integer(Bounds {
+                min: 0,
+                max: 1_000_000,
+                why: "shares finer than one in a million are noise",
+            }),
+            "1",
+            "Its share of the traffic, relative to the others; 0 takes none.",
+        ),
+        KeySpec::value(
+            "priority",
+            Kind::Integer(Bounds {
+                min: 0,
+                max: 127,
+                why: "0 is used first; more levels than that are a mistake",
+            }),
+            "0",
+            "Its level: 0 is used first, others when that has no endpoint left.",
+        ),
+        KeySpec::absent("zone", NAME, "none", "The zone it stands in."),
+        KeySpec::later("hash_key", "The name that another balancer hashed.", HASHING),
+    ],
+};
+
+static WEIGHTS: TableSpec = TableSpec {
+    what: "`weights` of a service",
+    title: "services.NAME.weights",
+    doc: "Where the weights of endpoints come from.",
+    keys: &[KeySpec::value(
+        "from",
+        Kind::Choice(&[
+            Choice::now("configured"),
+            Choice::later("reported", "use \"configured\" and set `weight` on the endpoints"),
+            Choice::later("measured", "use \"configured\" and set `weight` on the endpoints"),
+        ]),
+        "configured",
+        "`configured`: the `weight` of each endpoint.",
+    )],
+};
+
+static POOL: TableSpec = TableSpec {
+    what: "`pool` of a service",
+    title: "services.NAME.pool",
+    doc: "Connections to endpoints, kept for the next request.",
+    keys: &[
+        KeySpec::value(
+            "idle",
+            Kind::Integer(Bounds {
+                min: 0,
+                max: 65_536,
+                why: "more than the ports of one address cannot be open",
+            }),
+            "64",
+            "Idle connections kept per endpoint, over all workers; 0 keeps none.",
+        ),
+        KeySpec::value(
+            "idle_timeout",
+            Kind::Duration(Bounds {
+                min: SHORTEST,
+                max: DAY,
+                why: "keep it below the endpoints' own idle timeout",
+            }),
+            "55s",
+            "How long an idle connection is kept; less than the endpoints keep theirs.",
+        ),
+        KeySpec::value(
+            "max_age",
+            Kind::Duration(Bounds {
+                min: Duration::from_secs(1),
+                max: Duration::from_secs(30 * 24 * 3600),
+                why: "below a second most requests would open a connection",
+            }),
+            "1h",
+            "How long any connection is used.",
+        ),
+        KeySpec::value(
+            "max_connections_per_endpoint",
+            Kind::Integer(Bounds { min: 0, max: 1_000_000, why: "0 stands for no bound" }),
+            "0",
+            "Open connections per endpoint, over all workers; 0 stands for no bound.",
+        ),
+    ],
+};

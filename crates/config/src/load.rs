@@ -1,0 +1,97 @@
+//! From texts to checked settings: gather, read every table, check what names refer to.
+//!
+//! Invariants: nothing stops at a first error; settings come out only when there is none. Findings that a syntax error
+//! most likely caused (on its line, or a key missing from its file) are left out: the syntax has to be mended first.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+
+use crate::diagnose::{Diagnostics, Reports};
+use crate::environment::Environment;
+use crate::fields::{Context, Fields};
+use crate::include::{FileSource, Gathered, gather};
+use crate::keys;
+use crate::place::{Place, Sources};
+use crate::settings::Settings;
+use crate::{listeners, references, routes, runtime, services};
+
+/// A configuration that was accepted.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What it says.
+    pub settings: Settings,
+    /// What it probably does not mean to say; no errors.
+    pub warnings: Diagnostics,
+    /// The files it was read from, the main one first.
+    pub files: Vec<PathBuf>,
+}
+
+/// Reads and checks the configuration at `path`.
+///
+/// # Errors
+/// Every error at once, with the warnings, in the order of files and lines.
+pub fn load(
+    path: &Path,
+    files: &impl FileSource,
+    env: &impl Fn(&str) -> Option<String>,
+) -> Result<Loaded, Diagnostics> {
+    let environment: Environment<'_> = env;
+    let reports = Reports::default();
+    let gathered = gather(path, files, environment, &reports);
+    let settings = if gathered.documents.is_empty() { None } else { Some(read(&gathered, &reports)) };
+    let refused = reports.has_errors();
+    let Gathered { sources, syntax_errors, .. } = gathered;
+    let files = sources.paths().map(Path::to_owned).collect();
+    let mut findings = reports.into_diagnostics(sources);
+    drop_echoes(&mut findings, &syntax_errors);
+    match settings {
+        Some(settings) if !refused => Ok(Loaded { settings, warnings: findings, files }),
+        _ => Err(findings),
+    }
+}
+
+fn read(gathered: &Gathered, reports: &Reports) -> Settings {
+    let cx = Context {
+        sources: &gathered.sources,
+        reports,
+        service_mentions: RefCell::default(),
+        listener_mentions: RefCell::default(),
+    };
+    let roots: Vec<Fields<'_>> = gathered
+        .documents
+        .iter()
+        .map(|document| {
+            let whole = cx.sources.clamp(document.file, 0..0);
+            Fields::of_table(&cx, &keys::ROOT, &document.table, &whole)
+        })
+        .collect();
+    roots[0].texts("include");
+    let runtime = runtime::read_runtime(&cx, &roots);
+    let admin = runtime::read_admin(&cx, &roots);
+    let access_log = runtime::read_access_log(&cx, &roots);
+    let listeners = listeners::read(&cx, &roots, admin.as_ref());
+    let services = services::read(&cx, &roots);
+    let routes = routes::read(&cx, &roots);
+    let settings = Settings { runtime, admin, access_log, listeners, routes, services };
+    references::check(&cx, &settings, &roots);
+    settings
+}
+
+/// Leaves out what a syntax error most likely caused.
+fn drop_echoes(findings: &mut Diagnostics, syntax_errors: &[Place]) {
+    if syntax_errors.is_empty() {
+        return;
+    }
+    let Diagnostics { sources, list, .. } = findings;
+    let line = |sources: &Sources, place: &Place| {
+        (place.file, sources.line_and_column(place.file, place.span.start).0)
+    };
+    let broken: Vec<_> = syntax_errors.iter().map(|place| line(sources, place)).collect();
+    list.retain(|finding| {
+        let Some(place) = &finding.place else { return true };
+        let syntax = syntax_errors.contains(place) && finding.message.starts_with("this is not TOML");
+        let echo = broken.contains(&line(sources, place))
+            || (finding.secondary && syntax_errors.iter().any(|error| error.file == place.file));
+        syntax || !echo
+    });
+}

@@ -1,0 +1,184 @@
+//! The form of a description: what a table may hold, and of each key its kind, default, bounds and meaning.
+//!
+//! One description drives four things: reading ([`crate::fields`]), the search for the key that was meant, the reference
+//! page and the JSON Schema. So a default or a bound is written once. The descriptions themselves are in [`crate::keys`].
+
+use std::time::Duration;
+
+/// A table: its keys and what it stands for.
+#[derive(Debug)]
+pub(crate) struct TableSpec {
+    /// How a person calls it in a sentence: "listener", "`timeouts` of a listener".
+    pub(crate) what: &'static str,
+    /// Its heading on the reference page and its name in the schema.
+    pub(crate) title: &'static str,
+    /// One sentence.
+    pub(crate) doc: &'static str,
+    /// Its keys in the order of the reference page.
+    pub(crate) keys: &'static [KeySpec],
+}
+
+/// A key of a table.
+#[derive(Debug)]
+pub(crate) struct KeySpec {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) default: Default,
+    /// One sentence.
+    pub(crate) doc: &'static str,
+    pub(crate) availability: Availability,
+}
+
+/// What a key means when it is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Default {
+    /// It may not be left out.
+    Required,
+    /// There is no value then; the words say what that means.
+    Absent(&'static str),
+    /// This value, written as in the file but without quotes.
+    Value(&'static str),
+}
+
+/// Whether this version obeys a key or a choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Availability {
+    Now,
+    /// Known by name, refused by name; the words say what to do instead.
+    Later(&'static str),
+}
+
+/// The kind of a value.
+#[derive(Debug)]
+pub(crate) enum Kind {
+    /// Text whose form is checked where it is read; the words name that form, the example shows it.
+    Text { form: &'static str, example: &'static str },
+    /// `true` or `false`.
+    Flag,
+    /// A whole number.
+    Integer(Bounds<u64>),
+    /// A string such as `"5s"`.
+    Duration(Bounds<Duration>),
+    /// A string such as `"64KiB"`.
+    Size(Bounds<u64>),
+    /// One of these strings.
+    Choice(&'static [Choice]),
+    /// Any number of values.
+    List(&'static Kind),
+    /// A value or a list of values.
+    OneOrMany(&'static Kind),
+    /// A table.
+    Table(&'static TableSpec),
+    /// Any number of tables: `[[name]]`.
+    Tables(&'static TableSpec),
+    /// Tables by name: `[kind.NAME]`.
+    Named(&'static TableSpec),
+    /// Free keys, each with a value of this kind.
+    Map(&'static Kind),
+    /// The short form or the table that says more.
+    ShortOrTable(&'static Kind, &'static TableSpec),
+    /// A key that is not available yet: any value, never read.
+    Reserved,
+}
+
+/// Both ends belong to the range.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds<T> {
+    pub(crate) min: T,
+    pub(crate) max: T,
+    /// Why the ends are where they are.
+    pub(crate) why: &'static str,
+}
+
+/// A string out of a fixed set.
+#[derive(Debug)]
+pub(crate) struct Choice {
+    pub(crate) name: &'static str,
+    pub(crate) availability: Availability,
+}
+
+impl TableSpec {
+    pub(crate) fn key(&self, name: &str) -> Option<&'static KeySpec> {
+        self.keys.iter().find(|key| key.name == name)
+    }
+
+    /// The names a person may write today.
+    pub(crate) fn available(&self) -> impl Iterator<Item = &'static str> {
+        self.keys.iter().filter(|key| key.availability == Availability::Now).map(|key| key.name)
+    }
+}
+
+impl KeySpec {
+    pub(crate) const fn required(name: &'static str, kind: Kind, doc: &'static str) -> Self {
+        Self { name, kind, default: Default::Required, doc, availability: Availability::Now }
+    }
+
+    pub(crate) const fn absent(
+        name: &'static str,
+        kind: Kind,
+        then: &'static str,
+        doc: &'static str,
+    ) -> Self {
+        Self { name, kind, default: Default::Absent(then), doc, availability: Availability::Now }
+    }
+
+    pub(crate) const fn value(
+        name: &'static str,
+        kind: Kind,
+        value: &'static str,
+        doc: &'static str,
+    ) -> Self {
+        Self { name, kind, default: Default::Value(value), doc, availability: Availability::Now }
+    }
+
+    pub(crate) const fn later(name: &'static str, doc: &'static str, instead: &'static str) -> Self {
+        let availability = Availability::Later(instead);
+        Self { name, kind: Kind::Reserved, default: Default::Absent(""), doc, availability }
+    }
+}
+
+impl Choice {
+    pub(crate) const fn now(name: &'static str) -> Self {
+        Self { name, availability: Availability::Now }
+    }
+
+    pub(crate) const fn later(name: &'static str, instead: &'static str) -> Self {
+        Self { name, availability: Availability::Later(instead) }
+    }
+}
+
+impl Kind {
+    /// What to expect, in words, with an example: for "expected ..." messages.
+    pub(crate) fn expected(&self) -> String {
+        match self {
+            Self::Text { form, example } => format!("{form}, such as \"{example}\""),
+            Self::Flag => "true or false".to_owned(),
+            Self::Integer(bounds) => format!("a whole number, such as {}", bounds.min.max(1)),
+            Self::Duration(_) => "a duration, such as \"5s\"".to_owned(),
+            Self::Size(_) => "a size, such as \"64KiB\"".to_owned(),
+            Self::Choice(choices) => {
+                let names: Vec<_> = available(choices).map(|name| format!("\"{name}\"")).collect();
+                if names.len() == 1 { names.concat() } else { format!("one of {}", names.join(", ")) }
+            }
+            Self::List(kind) => format!("a list in [ ], each {}", kind.expected()),
+            Self::OneOrMany(kind) => format!("{}, or a list of such", kind.expected()),
+            Self::Table(spec) => format!("a table with {}", quoted(spec.available())),
+            Self::Tables(spec) => format!("tables, each under its own [[{}]] line", spec.title),
+            Self::Named(spec) => format!("tables by name, each under its own [{}] line", spec.title),
+            Self::Map(kind) => format!("a table of names, each with {}", kind.expected()),
+            Self::ShortOrTable(kind, spec) => {
+                format!("{}, or a table with {}", kind.expected(), quoted(spec.available()))
+            }
+            Self::Reserved => "nothing".to_owned(),
+        }
+    }
+}
+
+/// The names of the choices that this version obeys.
+pub(crate) fn available(choices: &'static [Choice]) -> impl Iterator<Item = &'static str> {
+    choices.iter().filter(|choice| choice.availability == Availability::Now).map(|choice| choice.name)
+}
+
+fn quoted(names: impl Iterator<Item = &'static str>) -> String {
+    names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,83 @@
+//! Readers of texts that several tables share: names, addresses, paths of requests, header names and values.
+
+use std::path::Path;
+
+use crate::diagnose::Diagnostic;
+use crate::fields::{Context, Fields};
+use crate::place::{Place, Placed};
+use crate::settings::AddressText;
+use crate::spec::Default;
+
+/// Bytes of a name: it is repeated in every log line and metric.
+const NAME_MAX: usize = 100;
+
+/// The folder of the file a place lies in: what relative paths are relative to.
+pub(crate) fn parent<'a>(cx: &Context<'a>, place: &Place) -> &'a Path {
+    cx.sources.file(place.file).path.parent().unwrap_or(Path::new(""))
+}
+
+/// An address to listen on; the default of the key where it is absent, a harmless one where it is wrong.
+pub(crate) fn listen_address(fields: &Fields<'_>, name: &str) -> AddressText {
+    let fallback = || match fields.spec.key(name).map(|key| key.default) {
+        Some(Default::Value(text)) => text.parse().ok(),
+        _ => None,
+    };
+    let written = fields.text(name).and_then(|text| address(fields.cx, &text));
+    written.or_else(fallback).unwrap_or(AddressText::Tcp { host: String::new(), port: 0 })
+}
+
+/// An address of an endpoint: with a host and a port that can be connected to.
+pub(crate) fn endpoint_address(cx: &Context<'_>, text: &Placed<String>) -> Option<AddressText> {
+    let found = address(cx, text)?;
+    let finding = match &found {
+        AddressText::Tcp { host, port } if host.is_empty() => {
+            let message = format!("the endpoint \"{}\" has no host", text.value);
+            Diagnostic::error(&text.place, message)
+                .help(format!("write \"127.0.0.1:{port}\" for this machine"))
+        }
+        AddressText::Tcp { port: 0, .. } => {
+            let message = format!("the endpoint \"{}\" has port 0, which nothing listens on", text.value);
+            Diagnostic::error(&text.place, message).help("write the port that it listens on, from 1 to 65535")
+        }
+        _ => return Some(found),
+    };
+    cx.reports.add(finding);
+    None
+}
+
+fn address(cx: &Context<'_>, text: &Placed<String>) -> Option<AddressText> {
+    match text.value.parse::<AddressText>() {
+        Ok(address) => Some(address.relative_to(parent(cx, &text.place))),
+        Err(error) => {
+            let message = format!("\"{}\" is not an address: {error}", text.value);
+            cx.reports.add(Diagnostic::error(&text.place, message).help(error.hint));
+            None
+        }
+    }
+}
+
+/// A name that can stand in a URL, a log line and a metric as it is.
+pub(crate) fn check_name(cx: &Context<'_>, name: &Placed<String>, what: &str) {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let problem = if name.value.is_empty() {
+        "is empty".to_owned()
+    } else if name.value.len() > NAME_MAX {
+        format!("has {} bytes, at most {NAME_MAX} are allowed", name.value.len())
+    } else if let Some(c) = name.value.chars().find(|&c| !legal(c)) {
+        format!("\"{}\" contains {c:?}", name.value)
+    } else {
+        return;
+    };
+    let finding = Diagnostic::error(&name.place, format!("the name of {what} {problem}"));
+    cx.reports.add(finding.help("a name has letters, digits, `.`, `_` and `-`"));
+}
+
+/// A name for people: any printable text of bounded length.
+pub(crate) fn check_label(cx: &Context<'_>, name: &Placed<String>, what: &str) {
+    let bad =
+        name.value.is_empty() || name.value.len() > NAME_MAX || name.value.chars().any(char::is_control);
+    if bad {
+        let message = format!("{what} must have 1 to {NAME_MAX} bytes and no control characters");
+        cx.reports.add(Diagnostic::error(&name.place, message));
+    }
+}

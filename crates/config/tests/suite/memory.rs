@@ -1,0 +1,56 @@
+//! Files in memory and the one way tests load them.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use isobar_config::{Diagnostics, FileSource, Loaded, load, pattern_matches};
+
+/// A file system of names and texts.
+#[derive(Default)]
+pub struct Memory(pub BTreeMap<PathBuf, String>);
+
+impl Memory {
+    pub fn of(files: &[(&str, &str)]) -> Self {
+        Self(files.iter().map(|(path, text)| (PathBuf::from(path), (*text).to_owned())).collect())
+    }
+}
+
+impl FileSource for Memory {
+    fn read(&self, path: &Path) -> io::Result<String> {
+        self.0.get(path).cloned().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such file"))
+    }
+
+    fn expand(&self, folder: &Path, pattern: &str) -> io::Result<Vec<PathBuf>> {
+        let whole = folder.join(pattern);
+        if !pattern.contains(['*', '?']) {
+            return Ok(vec![whole]);
+        }
+        let (parent, last) = (whole.parent().unwrap(), whole.file_name().unwrap().to_str().unwrap());
+        let fits = |path: &&PathBuf| {
+            path.parent() == Some(parent)
+                && path.file_name().is_some_and(|name| pattern_matches(last, &name.to_string_lossy()))
+        };
+        Ok(self.0.keys().filter(fits).cloned().collect())
+    }
+}
+
+/// The environment of tests.
+pub fn env(name: &str) -> Option<String> {
+    match name {
+        "PORT" => Some("8080".to_owned()),
+        "EMPTY" => Some(String::new()),
+        "NESTED" => Some("${PORT}".to_owned()),
+        _ => None,
+    }
+}
+
+/// Loads `isobar.toml` with this text.
+pub fn load_text(text: &str) -> Result<Loaded, Diagnostics> {
+    load_files(&[("isobar.toml", text)])
+}
+
+/// Loads the first of these files.
+pub fn load_files(files: &[(&str, &str)]) -> Result<Loaded, Diagnostics> {
+    load(Path::new(files[0].0), &Memory::of(files), &env)
+}
