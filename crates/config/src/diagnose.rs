@@ -34,7 +34,7 @@ pub struct Diagnostic {
     pub related: Vec<(Place, String)>,
     /// What to do about it.
     pub help: Option<String>,
-    /// True for findings that a syntax error in the same file may have caused (a key that seems to be missing).
+    /// True for findings that a syntax error may have caused: something that seems to be missing.
     pub(crate) secondary: bool,
 }
 
@@ -96,6 +96,11 @@ impl Reports {
         } else {
             self.omitted.set(self.omitted.get() + 1);
         }
+    }
+
+    /// Whether further findings are only counted: then a search for the name that was meant is not worth its time.
+    pub(crate) fn is_full(&self) -> bool {
+        self.list.borrow().len() >= FINDINGS_MAX
     }
 
     pub(crate) fn has_errors(&self) -> bool {

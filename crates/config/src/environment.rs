@@ -38,12 +38,11 @@ pub(crate) fn substitute(
             return result;
         };
         let written = &reference[..name.len() + 3];
-        match environment(name) {
-            Some(value) => result.push_str(&value),
-            None => {
-                reports.add(unset(name, &reference_place(written, place, sources)));
-                result.push_str(written);
-            }
+        if let Some(value) = environment(name) {
+            result.push_str(&value);
+        } else {
+            reports.add(unset(name, &reference_place(written, place, sources)));
+            result.push_str(written);
         }
         rest = &reference[written.len()..];
         if result.len() > EXPANDED_MAX {

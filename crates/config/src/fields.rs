@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use crate::diagnose::{Diagnostic, Reports};
 use crate::document::{Entry, Node, Table, Value};
+use crate::mistakes::{check_key, choose, kind_error, text_of, texts_of, wrong_kind};
 use crate::place::{Place, Placed, Sources};
-use crate::spec::{Availability, Choice, Default, KeySpec, Kind, TableSpec, available};
-use crate::suggest::nearest;
+use crate::spec::{Default, KeySpec, Kind, TableSpec};
 use crate::units::{UnitError, format_duration, format_size, parse_duration, parse_size};
 
 /// What every reader shares.
@@ -109,9 +109,8 @@ impl<'a> Fields<'a> {
 
     pub(crate) fn tables(&self, name: &str) -> Vec<Fields<'a>> {
         let key = self.key(name);
-        let spec = match &key.kind {
-            Kind::Tables(spec) | Kind::List(Kind::Table(spec)) => spec,
-            _ => panic!("{name} is not a list of tables"),
+        let (Kind::Tables(spec) | Kind::List(Kind::Table(spec))) = &key.kind else {
+            panic!("{name} is not a list of tables")
         };
         let Some(node) = self.node(name) else { return Vec::new() };
         let Value::List(nodes) = &node.value else {
@@ -258,89 +257,4 @@ fn default_text(key: &KeySpec) -> &'static str {
         Default::Value(text) => text,
         Default::Required | Default::Absent(_) => "",
     }
-}
-
-fn check_key(cx: &Context<'_>, spec: &'static TableSpec, entry: &Entry) {
-    match spec.key(&entry.key).map(|key| key.availability) {
-        Some(Availability::Now) => {}
-        Some(Availability::Later(instead)) => {
-            let message = format!("`{}` in {} is not available in this version", entry.key, spec.what);
-            cx.reports.add(Diagnostic::error(&entry.key_place, message).help(instead));
-        }
-        None => {
-            let message = format!("unknown key `{}` in {}", entry.key, spec.what);
-            let all: Vec<_> = spec.available().collect();
-            let help = match nearest(&entry.key, all.iter().copied()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("known keys are {}", quoted(&all)),
-            };
-            cx.reports.add(Diagnostic::error(&entry.key_place, message).help(help));
-        }
-    }
-}
-
-/// A string value, or a finding.
-pub(crate) fn text_of(cx: &Context<'_>, node: &Node, kind: &Kind, label: &str) -> Option<Placed<String>> {
-    if let Value::Text(text) = &node.value {
-        return Some(Placed { value: text.clone(), place: node.place.clone() });
-    }
-    wrong_kind(cx, node, kind, &format!("`{label}`"));
-    None
-}
-
-/// The strings of a list; a string alone where the kind allows it.
-pub(crate) fn texts_of(cx: &Context<'_>, node: &Node, kind: &Kind, label: &str) -> Vec<Placed<String>> {
-    match (&node.value, kind) {
-        (Value::List(nodes), Kind::List(element) | Kind::OneOrMany(element)) => {
-            nodes.iter().filter_map(|node| text_of(cx, node, element, label)).collect()
-        }
-        (Value::Text(_), Kind::OneOrMany(element)) => text_of(cx, node, element, label).into_iter().collect(),
-        _ => {
-            wrong_kind(cx, node, kind, &format!("`{label}`"));
-            Vec::new()
-        }
-    }
-}
-
-/// The available choice of that name, or a finding.
-pub(crate) fn choose(
-    cx: &Context<'_>,
-    choices: &'static [Choice],
-    text: &Placed<String>,
-    label: &str,
-) -> Option<&'static str> {
-    let choice = choices.iter().find(|choice| choice.name == text.value);
-    let finding = match choice.map(|choice| (choice.name, choice.availability)) {
-        Some((name, Availability::Now)) => return Some(name),
-        Some((name, Availability::Later(instead))) => {
-            let message = format!("`{label} = \"{name}\"` is not available in this version");
-            Diagnostic::error(&text.place, message).help(instead)
-        }
-        None => {
-            let names: Vec<_> = available(choices).collect();
-            let message =
-                format!("`{label}` is \"{}\", but must be {}", text.value, Kind::Choice(choices).expected());
-            let finding = Diagnostic::error(&text.place, message);
-            match nearest(&text.value, names) {
-                Some(near) => finding.help(format!("did you mean \"{near}\"?")),
-                None => finding,
-            }
-        }
-    };
-    cx.reports.add(finding);
-    None
-}
-
-/// Reports a value of the wrong kind, with what was expected.
-pub(crate) fn wrong_kind(cx: &Context<'_>, node: &Node, kind: &Kind, subject: &str) {
-    cx.reports.add(kind_error(node, kind, subject));
-}
-
-fn kind_error(node: &Node, kind: &Kind, subject: &str) -> Diagnostic {
-    let message = format!("{subject} must be {}, not {}", kind.expected(), node.kind());
-    Diagnostic::error(&node.place, message)
-}
-
-pub(crate) fn quoted(names: &[&str]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }

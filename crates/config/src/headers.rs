@@ -5,7 +5,8 @@
 
 use crate::diagnose::Diagnostic;
 use crate::document::Value;
-use crate::fields::{Context, Fields, text_of, texts_of, wrong_kind};
+use crate::fields::{Context, Fields};
+use crate::mistakes::{text_of, texts_of, wrong_kind};
 use crate::place::{Place, Placed};
 use crate::settings::HeaderEdits;
 use crate::spec::Kind;

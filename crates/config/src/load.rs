@@ -1,7 +1,7 @@
 //! From texts to checked settings: gather, read every table, check what names refer to.
 //!
 //! Invariants: nothing stops at a first error; settings come out only when there is none. Findings that a syntax error
-//! most likely caused (on its line, or a key missing from its file) are left out: the syntax has to be mended first.
+//! most likely caused (on its line, or something that seems to be missing) are left out: the syntax has to be mended first.
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -90,8 +90,7 @@ fn drop_echoes(findings: &mut Diagnostics, syntax_errors: &[Place]) {
     list.retain(|finding| {
         let Some(place) = &finding.place else { return true };
         let syntax = syntax_errors.contains(place) && finding.message.starts_with("this is not TOML");
-        let echo = broken.contains(&line(sources, place))
-            || (finding.secondary && syntax_errors.iter().any(|error| error.file == place.file));
+        let echo = finding.secondary || broken.contains(&line(sources, place));
         syntax || !echo
     });
 }

@@ -39,11 +39,15 @@ pub struct Source {
     pub path: PathBuf,
     /// Its text.
     pub text: String,
+    /// Byte offsets of the first character of each line.
+    line_starts: Vec<usize>,
 }
 
 impl Sources {
     pub(crate) fn add(&mut self, path: &Path, text: String) -> FileId {
-        self.files.push(Source { path: path.to_owned(), text });
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let line_starts = std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect();
+        self.files.push(Source { path: path.to_owned(), text, line_starts });
         FileId(self.files.len() - 1)
     }
 
@@ -64,10 +68,11 @@ impl Sources {
 
     /// Line and column of a byte offset, both from 1; columns count characters.
     pub fn line_and_column(&self, file: FileId, offset: usize) -> (usize, usize) {
-        let before = &self.file(file).text.as_bytes()[..offset.min(self.file(file).text.len())];
-        let line_start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-        let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
-        let column = 1 + String::from_utf8_lossy(&before[line_start..]).chars().count();
+        let Source { text, line_starts, .. } = self.file(file);
+        let offset = offset.min(text.len());
+        let line = line_starts.partition_point(|&start| start <= offset);
+        let before = &text.as_bytes()[line_starts[line - 1]..offset];
+        let column = 1 + String::from_utf8_lossy(before).chars().count();
         (line, column)
     }
 

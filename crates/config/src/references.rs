@@ -1,6 +1,6 @@
 //! Checks that every name that is used exists, and finds what is never used.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use crate::diagnose::Diagnostic;
 use crate::document::Value;
@@ -11,8 +11,9 @@ use crate::suggest::nearest;
 
 /// Reports unknown names as errors, unused services and listeners that answer nothing as warnings.
 pub(crate) fn check(cx: &Context<'_>, settings: &Settings, roots: &[Fields<'_>]) {
-    let services: Vec<&str> = settings.services.iter().map(|service| service.name.as_str()).collect();
-    let listeners: Vec<&str> = settings.listeners.iter().map(|listener| listener.name.as_str()).collect();
+    let services: BTreeSet<&str> = settings.services.iter().map(|service| service.name.as_str()).collect();
+    let listeners: BTreeSet<&str> =
+        settings.listeners.iter().map(|listener| listener.name.as_str()).collect();
     let mentions = cx.service_mentions.borrow();
     for mention in mentions.iter() {
         let define = format!("define it: [services.{}] with endpoints = [\"127.0.0.1:9001\"]", mention.value);
@@ -21,7 +22,7 @@ pub(crate) fn check(cx: &Context<'_>, settings: &Settings, roots: &[Fields<'_>])
     for mention in cx.listener_mentions.borrow().iter() {
         check_name(cx, mention, "listener", &listeners, "listeners are named by `name` in [[listeners]]");
     }
-    let mentioned: HashSet<&str> = mentions.iter().map(|mention| mention.value.as_str()).collect();
+    let mentioned: BTreeSet<&str> = mentions.iter().map(|mention| mention.value.as_str()).collect();
     for entry in roots.iter().filter_map(|root| root.node("services")).flat_map(|node| match &node.value {
         Value::Table(table) => table.entries.as_slice(),
         _ => &[],
@@ -35,7 +36,7 @@ pub(crate) fn check(cx: &Context<'_>, settings: &Settings, roots: &[Fields<'_>])
         }
     }
     let tables =
-        roots.iter().flat_map(|root| root.entry("listeners")).flat_map(|entry| match &entry.node.value {
+        roots.iter().filter_map(|root| root.entry("listeners")).flat_map(|entry| match &entry.node.value {
             Value::List(nodes) => nodes.as_slice(),
             _ => &[],
         });
@@ -52,13 +53,20 @@ fn serves(route: &RouteSettings, listener: &ListenerSettings) -> bool {
     route.listeners.is_empty() || route.listeners.contains(&listener.name)
 }
 
-fn check_name(cx: &Context<'_>, mention: &Placed<String>, what: &str, known: &[&str], otherwise: &str) {
-    if known.contains(&mention.value.as_str()) {
+fn check_name(
+    cx: &Context<'_>,
+    mention: &Placed<String>,
+    what: &str,
+    known: &BTreeSet<&str>,
+    otherwise: &str,
+) {
+    if known.contains(mention.value.as_str()) {
         return;
     }
     let finding =
         Diagnostic::error(&mention.place, format!("there is no {what} \"{}\"", mention.value)).secondary();
-    let help = match nearest(&mention.value, known.iter().copied()) {
+    let near = if cx.reports.is_full() { None } else { nearest(&mention.value, known.iter().copied()) };
+    let help = match near {
         Some(near) => format!("did you mean \"{near}\"?"),
         None => otherwise.to_owned(),
     };

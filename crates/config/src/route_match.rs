@@ -4,8 +4,9 @@ use isobar_core::{HeaderRule, HeaderTest, HostPattern, PathRule, Pattern, RouteM
 
 use crate::diagnose::Diagnostic;
 use crate::document::Value;
-use crate::fields::{Context, Fields, text_of, wrong_kind};
+use crate::fields::{Context, Fields};
 use crate::headers::{check_name, check_value, is_token};
+use crate::mistakes::{text_of, wrong_kind};
 use crate::place::{Place, Placed};
 
 /// Methods that people write in lower case by mistake.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::diagnose::Diagnostic;
-use crate::fields::{Context, Fields, quoted};
+use crate::fields::{Context, Fields};
 use crate::keys;
 use crate::place::Placed;
 use crate::settings::{AccessLogSettings, AddressText, AdminSettings, LogFormat, LogTarget, RuntimeSettings};
@@ -79,7 +79,7 @@ pub(crate) fn read_access_log<'a>(cx: &'a Context<'a>, roots: &[Fields<'a>]) -> 
     };
     if matches!(to.value.as_str(), "" | "stderr" | "off" | "none" | "-") {
         let message = format!("`access_log.to` is \"{}\", which is neither \"stdout\" nor a path", to.value);
-        let help = format!("use {} or a path; leave the table out for no log", quoted(&["stdout"]));
+        let help = "use \"stdout\" or a path; leave the table out for no log";
         cx.reports.add(Diagnostic::error(&to.place, message).help(help));
     }
     Some(AccessLogSettings { to: LogTarget::File(parent(cx, &to.place).join(to.value)), format })

@@ -2,12 +2,15 @@
 //!
 //! Invariants of what comes out: names are unique, as are the identities of a service's endpoints.
 
+use std::collections::HashMap;
+
 use isobar_core::PolicyKind;
 
 use crate::diagnose::Diagnostic;
 use crate::document::{Entry, Node, Value};
-use crate::fields::{Context, Fields, choose, text_of, wrong_kind};
+use crate::fields::{Context, Fields};
 use crate::keys::{POLICIES, SERVICE};
+use crate::mistakes::{choose, text_of, wrong_kind};
 use crate::place::{Place, Placed};
 use crate::settings::{EndpointSettings, PoolSettings, ServiceSettings};
 use crate::spec::Kind;
@@ -18,7 +21,7 @@ const ENDPOINTS_MAX: usize = 10_000;
 
 /// Reads the services of every file.
 pub(crate) fn read<'a>(cx: &'a Context<'a>, roots: &[Fields<'a>]) -> Vec<ServiceSettings> {
-    let mut seen: Vec<&Entry> = Vec::new();
+    let mut seen: HashMap<&str, &Entry> = HashMap::new();
     let mut services = Vec::new();
     for node in roots.iter().filter_map(|root| root.node("services")) {
         let Value::Table(table) = &node.value else {
@@ -28,13 +31,13 @@ pub(crate) fn read<'a>(cx: &'a Context<'a>, roots: &[Fields<'a>]) -> Vec<Service
         for entry in &table.entries {
             let name = Placed { value: entry.key.clone(), place: entry.key_place.clone() };
             check_name(cx, &name, "a service");
-            if let Some(first) = seen.iter().find(|first| first.key == entry.key) {
+            if let Some(first) = seen.get(entry.key.as_str()) {
                 let message = format!("the service \"{}\" is written twice", entry.key);
                 let finding = Diagnostic::error(&entry.key_place, message).related(&first.key_place, "first");
                 cx.reports.add(finding.help("give one of them another name"));
                 continue;
             }
-            seen.push(entry);
+            seen.insert(&entry.key, entry);
             if let Some(fields) = Fields::open(cx, &SERVICE, &entry.node) {
                 services.push(service(entry.key.clone(), &fields));
             } else {
@@ -156,7 +159,7 @@ fn endpoint(parent: &Fields<'_>, node: &Node) -> Option<EndpointSettings> {
 }
 
 fn check_identities(cx: &Context<'_>, read: &[(EndpointSettings, &Place)]) {
-    let mut seen = std::collections::HashMap::new();
+    let mut seen = HashMap::new();
     for (endpoint, place) in read {
         let id = endpoint.id.clone().unwrap_or_else(|| endpoint.address.to_string());
         if let Some(first) = seen.insert(id.clone(), *place) {

@@ -113,7 +113,7 @@ fn lenient_millis(text: &str) -> Option<u64> {
         rest = rest[end..].trim_start();
     }
     // Past a century the guess is no help, and the cast below stays exact.
-    (total >= 1.0 && total < 3.2e12 && total.fract() == 0.0).then_some(total as u64)
+    ((1.0..3.2e12).contains(&total) && total.fract() == 0.0).then_some(total as u64)
 }
 
 fn size_error(number: Option<u64>, unit: &str) -> UnitError {

@@ -61,7 +61,7 @@ static TIMEOUTS: TableSpec = TableSpec {
             "head",
             Kind::Duration(Bounds {
                 min: SHORTEST,
-                max: Duration::from_secs(3600),
+                max: Duration::from_hours(1),
                 why: "a caller that sends a head byte by byte holds a connection for this long",
             }),
             "10s",

@@ -18,7 +18,7 @@ pub(crate) use service::{POLICIES, SERVICE, policy_later};
 /// The shortest time any limit may be set to: one turn of the coarse timer wheel that measures them.
 const SHORTEST: Duration = Duration::from_millis(10);
 /// A day: past it a limit no longer limits anything that a person would wait for.
-const DAY: Duration = Duration::from_secs(24 * 3600);
+const DAY: Duration = Duration::from_hours(24);
 
 /// An address text; what is allowed beyond the form depends on its use.
 const ADDRESS: Kind = Kind::Text { form: "an address", example: "127.0.0.1:9001" };
@@ -71,7 +71,7 @@ pub(crate) static RUNTIME: TableSpec = TableSpec {
             "shutdown_delay",
             Kind::Duration(Bounds {
                 min: Duration::ZERO,
-                max: Duration::from_secs(3600),
+                max: Duration::from_hours(1),
                 why: "it only has to outlast the callers' view of `/readyz`",
             }),
             "0s",

@@ -77,7 +77,7 @@ pub(crate) static SERVICE: TableSpec = TableSpec {
             "connect_timeout",
             Kind::Duration(Bounds {
                 min: Duration::from_millis(1),
-                max: Duration::from_secs(300),
+                max: Duration::from_mins(5),
                 why: "the system gives up by itself after about two minutes",
             }),
             "1s",
@@ -195,7 +195,7 @@ static POOL: TableSpec = TableSpec {
             "max_age",
             Kind::Duration(Bounds {
                 min: Duration::from_secs(1),
-                max: Duration::from_secs(30 * 24 * 3600),
+                max: Duration::from_hours(30 * 24),
                 why: "below a second most requests would open a connection",
             }),
             "1h",

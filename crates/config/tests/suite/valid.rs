@@ -34,7 +34,7 @@ fn a_minimal_file_has_the_documented_defaults() {
         listen: AddressText::Tcp { host: String::new(), port: 8080 },
         timeouts: ListenerTimeouts {
             head: Duration::from_secs(10),
-            body_idle: Duration::from_secs(60),
+            body_idle: Duration::from_mins(1),
             idle: Duration::from_secs(75),
         },
         limits: ListenerLimits { head: 32 << 10, target: 8 << 10, headers: 100, body: 0, connections: 0 },
@@ -56,7 +56,7 @@ fn a_minimal_file_has_the_documented_defaults() {
         pool: PoolSettings {
             idle: 64,
             idle_timeout: Duration::from_secs(55),
-            max_age: Duration::from_secs(3600),
+            max_age: Duration::from_hours(1),
             max_connections_per_endpoint: 0,
         },
         debug_headers: false,

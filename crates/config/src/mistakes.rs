@@ -1,0 +1,97 @@
+//! The findings that every table shares: unknown and unavailable keys, values of the wrong kind, choices that do not exist.
+//!
+//! A finding names the key as it is written, says what was expected with an example, and offers the nearest right name.
+
+use crate::diagnose::Diagnostic;
+use crate::document::{Entry, Node, Value};
+use crate::fields::Context;
+use crate::place::Placed;
+use crate::spec::{Availability, Choice, Kind, TableSpec, available};
+use crate::suggest::nearest;
+
+/// Reports a key that the table does not know, or that this version does not obey.
+pub(crate) fn check_key(cx: &Context<'_>, spec: &'static TableSpec, entry: &Entry) {
+    match spec.key(&entry.key).map(|key| key.availability) {
+        Some(Availability::Now) => {}
+        Some(Availability::Later(instead)) => {
+            let message = format!("`{}` in {} is not available in this version", entry.key, spec.what);
+            cx.reports.add(Diagnostic::error(&entry.key_place, message).help(instead));
+        }
+        None => {
+            let message = format!("unknown key `{}` in {}", entry.key, spec.what);
+            let all: Vec<_> = spec.available().collect();
+            let near = if cx.reports.is_full() { None } else { nearest(&entry.key, all.iter().copied()) };
+            let help = match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("known keys are {}", quoted(&all)),
+            };
+            cx.reports.add(Diagnostic::error(&entry.key_place, message).help(help));
+        }
+    }
+}
+
+/// A string value, or a finding.
+pub(crate) fn text_of(cx: &Context<'_>, node: &Node, kind: &Kind, label: &str) -> Option<Placed<String>> {
+    if let Value::Text(text) = &node.value {
+        return Some(Placed { value: text.clone(), place: node.place.clone() });
+    }
+    wrong_kind(cx, node, kind, &format!("`{label}`"));
+    None
+}
+
+/// The strings of a list; a string alone where the kind allows it.
+pub(crate) fn texts_of(cx: &Context<'_>, node: &Node, kind: &Kind, label: &str) -> Vec<Placed<String>> {
+    match (&node.value, kind) {
+        (Value::List(nodes), Kind::List(element) | Kind::OneOrMany(element)) => {
+            nodes.iter().filter_map(|node| text_of(cx, node, element, label)).collect()
+        }
+        (Value::Text(_), Kind::OneOrMany(element)) => text_of(cx, node, element, label).into_iter().collect(),
+        _ => {
+            wrong_kind(cx, node, kind, &format!("`{label}`"));
+            Vec::new()
+        }
+    }
+}
+
+/// The available choice of that name, or a finding.
+pub(crate) fn choose(
+    cx: &Context<'_>,
+    choices: &'static [Choice],
+    text: &Placed<String>,
+    label: &str,
+) -> Option<&'static str> {
+    let choice = choices.iter().find(|choice| choice.name == text.value);
+    let finding = match choice.map(|choice| (choice.name, choice.availability)) {
+        Some((name, Availability::Now)) => return Some(name),
+        Some((name, Availability::Later(instead))) => {
+            let message = format!("`{label} = \"{name}\"` is not available in this version");
+            Diagnostic::error(&text.place, message).help(instead)
+        }
+        None => {
+            let names: Vec<_> = available(choices).collect();
+            let message =
+                format!("`{label}` is \"{}\", but must be {}", text.value, Kind::Choice(choices).expected());
+            let finding = Diagnostic::error(&text.place, message);
+            match nearest(&text.value, names) {
+                Some(near) => finding.help(format!("did you mean \"{near}\"?")),
+                None => finding,
+            }
+        }
+    };
+    cx.reports.add(finding);
+    None
+}
+
+/// Reports a value of the wrong kind, with what was expected.
+pub(crate) fn wrong_kind(cx: &Context<'_>, node: &Node, kind: &Kind, subject: &str) {
+    cx.reports.add(kind_error(node, kind, subject));
+}
+
+pub(crate) fn kind_error(node: &Node, kind: &Kind, subject: &str) -> Diagnostic {
+    let message = format!("{subject} must be {}, not {}", kind.expected(), node.kind());
+    Diagnostic::error(&node.place, message)
+}
+
+pub(crate) fn quoted(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,71 @@
+//! Reads `rewrite` of a route: what the endpoint sees instead of what the caller sent.
+
+use isobar_core::{HostPattern, PathRule};
+
+use crate::diagnose::Diagnostic;
+use crate::fields::{Context, Fields};
+use crate::place::Placed;
+use crate::route_match::check_path;
+use crate::settings::{PathRewrite, Rewrite};
+
+/// Reads it; `matched` is the path that the route takes.
+pub(crate) fn rewrite(fields: &Fields<'_>, matched: &PathRule) -> Rewrite {
+    let cx = fields.cx;
+    let (strip, path) = (fields.text("strip_prefix"), fields.text("path"));
+    if let (Some(strip), Some(path)) = (&strip, &path) {
+        let finding = Diagnostic::error(&path.place, "`rewrite` has both `strip_prefix` and `path`");
+        cx.reports.add(finding.related(&strip.place, "first").help("keep one of them"));
+    }
+    for text in [&strip, &path].into_iter().flatten() {
+        check_path(cx, text);
+    }
+    if let Some(strip) = &strip {
+        check_strip(cx, strip, matched);
+    }
+    let host = fields.text("host");
+    if let Some(host) = &host {
+        check_authority(cx, host);
+    }
+    let path = match (strip, path) {
+        (Some(strip), _) => PathRewrite::StripPrefix(strip.value),
+        (None, Some(path)) => PathRewrite::Replace(path.value),
+        (None, None) => PathRewrite::Keep,
+    };
+    Rewrite { path, host: host.map(|host| host.value) }
+}
+
+fn check_strip(cx: &Context<'_>, strip: &Placed<String>, matched: &PathRule) {
+    let prefix = strip.value.trim_end_matches('/');
+    if prefix.is_empty() {
+        cx.reports.add(
+            Diagnostic::warning(&strip.place, "stripping \"/\" changes nothing").help("leave the key out"),
+        );
+        return;
+    }
+    let (PathRule::Prefix(path) | PathRule::Exact(path)) = matched else { return };
+    let rest = path.strip_prefix(prefix);
+    if !rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+        let message = format!("\"{}\" is never at the front: this route takes \"{path}\"", strip.value);
+        cx.reports.add(
+            Diagnostic::warning(&strip.place, message).help("paths without the prefix are kept as they are"),
+        );
+    }
+}
+
+fn check_authority(cx: &Context<'_>, host: &Placed<String>) {
+    let name = match host.value.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') && port.parse::<u16>().is_ok() => name,
+        _ => &host.value,
+    };
+    let wildcard = name.contains('*');
+    if let Some(problem) = HostPattern::parse(name).err().filter(|_| !wildcard) {
+        let finding = Diagnostic::error(&host.place, format!("`rewrite.host` cannot be a Host: {problem}"));
+        cx.reports.add(finding.help("write a name such as \"cart.internal\" or \"cart.internal:8080\""));
+    } else if wildcard {
+        let finding = Diagnostic::error(
+            &host.place,
+            format!("`rewrite.host` is \"{}\", which names no host", host.value),
+        );
+        cx.reports.add(finding.help("write one name; without the key the caller's Host is kept"));
+    }
+}
