@@ -3,7 +3,7 @@
 mod common;
 
 use common::{cluster, endpoint};
-use isobar_core::{Draw, MemberIndex, NoPick, PickRequest, PolicyKind, Snapshot};
+use isobar_core::{Draw, InFlight, Instant, MemberIndex, NoPick, PickRequest, PolicyKind, Snapshot};
 use proptest::prelude::*;
 
 fn pick(snapshot: &Snapshot, tried: &[MemberIndex], draw: &mut Draw) -> Result<MemberIndex, NoPick> {
@@ -96,6 +96,32 @@ fn every_policy_spreads_retries_by_weight() {
         assert_eq!(counts[0], 0);
         assert!((counts[1] - 20_000).abs() < 600, "{}: {counts:?}", policy.name());
     }
+}
+
+#[test]
+fn retries_in_a_large_level_still_go_by_weight() {
+    // 100 was tried; of the other 300 the second has a third, though a scan's window would often miss it.
+    let members: Vec<_> = [(100, 0); 2].into_iter().chain([(1, 0); 200]).collect();
+    for policy in PolicyKind::ALL {
+        let snapshot = cluster(policy, &members).snapshot();
+        let mut draw = Draw::new(2);
+        let picks =
+            (0..60_000).filter(|_| pick(&snapshot, &[MemberIndex(0)], &mut draw) == Ok(MemberIndex(1)));
+        let picks = picks.count();
+        assert!(picks.abs_diff(20_000) < 650, "{}: {picks}", policy.name());
+    }
+}
+
+#[test]
+fn a_retry_by_p2c_still_looks_at_load() {
+    // The loaded one loses to both others, so it is only found when four redraws gave the tried one again
+    // and a scan decides: about one pick in sixty.
+    let snapshot = cluster(PolicyKind::P2c, &[(1, 0); 3]).snapshot();
+    let _loaded = InFlight::start(&snapshot, MemberIndex(1), Instant(0));
+    let mut draw = Draw::new(4);
+    let loaded = (0..1_000).filter(|_| pick(&snapshot, &[MemberIndex(0)], &mut draw) == Ok(MemberIndex(1)));
+    let loaded = loaded.count();
+    assert!(loaded < 50, "{loaded}");
 }
 
 #[test]

@@ -45,8 +45,13 @@ impl Alias {
 
     /// Draws a place; zero where there are none.
     pub(crate) fn choose(&self, draw: &mut Draw) -> usize {
-        // One multiplication gives both: the high word is the slot, the low one how far into it the draw fell.
-        let wide = u128::from(draw.next_u64()) * self.slots.len() as u128;
+        self.at(draw.next_u64())
+    }
+
+    /// The place that 64 uniform bits fall on.
+    fn at(&self, bits: u64) -> usize {
+        // One multiplication gives both: the high word is the slot, the low one how far into it the bits fell.
+        let wide = u128::from(bits) * self.slots.len() as u128;
         let (place, depth) = ((wide >> 64) as usize, (wide as u64 >> 32) as u32);
         match self.slots.get(place) {
             Some(slot) if depth < slot.keep => place,
@@ -105,6 +110,12 @@ mod tests {
         for (count, expected) in counts.into_iter().zip([10_000, 20_000, 0, 30_000]) {
             assert!((count - expected).abs() < 600, "{counts:?}");
         }
+    }
+
+    #[test]
+    fn not_even_the_first_bits_fall_on_a_weight_of_zero() {
+        let table = Alias::new(&[0, 1]);
+        assert_eq!([0, 1, 1 << 63, u64::MAX].map(|bits| table.at(bits)), [1; 4]);
     }
 
     #[test]

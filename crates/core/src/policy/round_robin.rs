@@ -8,7 +8,7 @@
 //! A cycle longer than `CYCLE_MAX` is not stored. Then the multiples of the golden ratio, a sequence of low
 //! discrepancy, fall on the line of cumulative weights, found by binary search. Of any N consecutive picks
 //! each member has its share to within 3 + 3.53 ln N (Kuipers and Niederreiter, "Uniform Distribution of
-//! Sequences", chapter 2, theorem 3.4, with all partial quotients one), and usually within two.
+//! Sequences", chapter 2, theorem 3.4, with all partial quotients one).
 
 use super::{Candidate, Facts, Policy};
 use crate::draw::scale;

@@ -47,11 +47,7 @@ impl RouteTable {
                     HostPattern::Suffix(name) => (&mut suffix, name),
                 };
                 if key.len() <= HOST_MAX {
-                    let places = map.entry(key.as_bytes().into()).or_default();
-                    // A host written twice in one route is filed once.
-                    if places.last() != Some(&place) {
-                        places.push(place);
-                    }
+                    map.entry(key.as_bytes().into()).or_default().push(place);
                 }
             }
         }
