@@ -27,6 +27,7 @@ mod listeners;
 mod load;
 mod mistakes;
 mod place;
+mod reference_page;
 mod references;
 mod render;
 mod retry;
@@ -34,6 +35,7 @@ mod rewrite;
 mod route_match;
 mod routes;
 mod runtime;
+mod schema;
 mod services;
 mod settings;
 mod shadow;
@@ -48,6 +50,8 @@ pub use flags::from_flags;
 pub use include::{FILE_BYTES_MAX, FILES_MAX, FileSource, pattern_matches};
 pub use load::{Loaded, load};
 pub use place::{FileId, Place, Source, Sources};
+pub use reference_page::reference;
+pub use schema::schema;
 pub use settings::{
     AccessLogSettings, AddressText, AdminSettings, EndpointSettings, HeaderEdits, ListenerLimits,
     ListenerSettings, ListenerTimeouts, LogFormat, LogTarget, PathRewrite, PoolSettings, RetrySettings,

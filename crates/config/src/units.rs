@@ -89,6 +89,7 @@ fn duration_error(text: &str) -> UnitError {
         (Some(number), "") => Some(format!("{number}s")),
         _ => lenient_millis(text).map(|millis| format_duration(Duration::from_millis(millis))),
     };
+    let suggestion = suggestion.filter(|suggestion| parse_duration(suggestion).is_ok());
     UnitError { problem: problem.to_owned(), suggestion }
 }
 
@@ -127,5 +128,6 @@ fn size_error(number: Option<u64>, unit: &str) -> UnitError {
         _ => None,
     };
     let suggestion = number.zip(known).map(|(number, unit)| format!("{number}{unit}"));
+    let suggestion = suggestion.filter(|suggestion| parse_size(suggestion).is_ok());
     UnitError { problem: problem.to_owned(), suggestion }
 }

@@ -180,8 +180,8 @@ static REWRITE: TableSpec = TableSpec {
 
 static EDITS: TableSpec = TableSpec {
     what: "header changes",
-    title: "routes.request_headers, routes.response_headers",
-    doc: "Changes to headers, made in the order remove, set, add.",
+    title: "routes.header_changes",
+    doc: "The form of `request_headers` and `response_headers`: changes made in the order remove, set, add.",
     keys: &[
         KeySpec::absent("set", Kind::Map(&HEADER_VALUE), "nothing", "Replaces every field of the name."),
         KeySpec::absent(

@@ -54,3 +54,14 @@ pub fn load_text(text: &str) -> Result<Loaded, Diagnostics> {
 pub fn load_files(files: &[(&str, &str)]) -> Result<Loaded, Diagnostics> {
     load(Path::new(files[0].0), &Memory::of(files), &env)
 }
+
+/// Compares a kept file with what is made now; with `ISOBAR_BLESS=1` writes it instead.
+pub fn blessed(path: &Path, now: &str) {
+    if std::env::var_os("ISOBAR_BLESS").is_some() {
+        std::fs::write(path, now).unwrap();
+        return;
+    }
+    let kept = std::fs::read_to_string(path).unwrap_or_default();
+    let advice = "is out of date; if the change is meant, run the tests with ISOBAR_BLESS=1";
+    assert!(kept == now, "{} {advice}\n--- kept\n{kept}\n--- now\n{now}", path.display());
+}
