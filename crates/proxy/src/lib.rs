@@ -1,1 +1,35 @@
-//! Listeners, data path and upstream connections.
+//! Listeners, data path and upstream connections: the proxy without its command line.
+//!
+//! ```text
+//! bind -> Bound -> Proxy::start -> acceptor --> worker threads (connection tasks -> exchanges -> endpoints)
+//!                                  drain -----> acceptors close, workers finish
+//! ```
+//!
+//! Invariants: a request lives and dies on one worker; no lock is shared by two workers on a request's path; there is
+//! no task and no timer per request; untrusted bytes never end the process.
+//! Limits: HTTP/1.1 and 1.0 in the clear, over TCP and unix sockets.
+#![allow(clippy::disallowed_methods, reason = "a shell: it reads the clock that it hands to the pure crates")]
+
+mod access_log;
+mod buffer;
+mod clock;
+mod connection;
+mod deadlines;
+mod exchange;
+mod exposition;
+mod heads;
+mod listener;
+mod metrics;
+mod plan;
+mod pump;
+mod record;
+mod refusal;
+mod scratch;
+mod server;
+mod stream;
+mod upstream;
+mod view;
+mod worker;
+
+pub use listener::{BindError, BindErrors, Bound, bind};
+pub use server::{DrainReport, Inputs, Proxy, StartError};

@@ -1,0 +1,257 @@
+//! A downstream connection: waits for bytes almost for free, then runs exchanges until it is idle again.
+//!
+//! Invariants: the task of an idle connection holds neither buffer nor exchange (its future stays below
+//! [`FUTURE_BYTES_MAX`]); everything large is boxed while bytes are being worked on.
+
+use std::future::poll_fn;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use isobar_http1::{HeadProgress, Reject};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::deadlines::Deadline;
+use crate::exchange::{self, After};
+use crate::listener::Accepted;
+use crate::plan::ListenerPlan;
+use crate::record::Record;
+use crate::refusal::Refusal;
+use crate::scratch::Scratch;
+use crate::stream::Stream;
+use crate::worker::{Presence, Worker};
+
+/// Bound on the future of a connection's task, asserted by a test: it is what an idle connection costs.
+#[cfg(test)]
+const FUTURE_BYTES_MAX: usize = 512;
+
+/// After an answer that leaves request bytes unread, the caller has this long in all to finish sending; closing at
+/// once would reset the connection and could destroy the answer on its way (RFC 9112, section 9.6).
+const LINGER: Duration = Duration::from_secs(30);
+
+/// Silence that ends the lingering.
+const LINGER_SILENCE: Duration = Duration::from_secs(2);
+
+/// One connection from a caller.
+pub(crate) struct Connection {
+    pub(crate) stream: Stream,
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) deadline: Deadline,
+    /// The caller's address; `None` on a unix socket.
+    pub(crate) peer: Option<(IpAddr, u16)>,
+    /// Position of the listener in the plan.
+    pub(crate) listener: u32,
+    served: bool,
+    _presence: Presence,
+}
+
+/// How reading a head ended.
+enum Head {
+    /// Complete, this many bytes long.
+    Request(usize),
+    /// Nothing had come after all.
+    Nothing,
+    /// The caller closed, or sent nothing in time.
+    Closed,
+    Refused(Refusal),
+}
+
+enum Next {
+    Idle,
+    Close,
+}
+
+impl Connection {
+    /// Takes over an accepted socket; `None` where the runtime cannot register it.
+    pub(crate) fn new(worker: &Rc<Worker>, accepted: Accepted, presence: Presence) -> Option<Self> {
+        let stream = match register(accepted.socket, accepted.listener.is_unix) {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be registered and is closed");
+                return None;
+            }
+        };
+        Some(Self {
+            stream,
+            worker: Rc::clone(worker),
+            deadline: worker.deadlines.slot(),
+            // A v6 socket that takes v4 shows mapped addresses; callers and logs know them as v4.
+            peer: accepted.peer.map(|peer: SocketAddr| (peer.ip().to_canonical(), peer.port())),
+            listener: accepted.listener.index as u32,
+            served: false,
+            _presence: presence,
+        })
+    }
+
+    pub(crate) fn plan(&self) -> &ListenerPlan {
+        &self.worker.plan.listeners[self.listener as usize]
+    }
+
+    /// Waits until bytes are there; false when the time is over.
+    async fn wait_for_bytes(&self) -> bool {
+        let plan = self.plan();
+        let patience = if self.served { plan.idle } else { plan.head_timeout };
+        self.deadline.set_idle(self.worker.now().after(patience));
+        poll_fn(|cx| {
+            if self.stream.poll_read_ready(cx).is_ready() {
+                return Poll::Ready(true);
+            }
+            if self.deadline.fired() { Poll::Ready(false) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    /// Reads until a request head is complete.
+    async fn read_head(&mut self, scratch: &mut Scratch) -> Head {
+        scratch.progress = HeadProgress::default();
+        let limits = self.worker.plan.listeners[self.listener as usize].head_limits;
+        let mut timed = false;
+        loop {
+            if !scratch.down.is_empty() {
+                match scratch.request.parse(scratch.down.filled(), &mut scratch.progress, &limits) {
+                    Ok(Some(n)) => return Head::Request(n),
+                    Ok(None) => {}
+                    Err(reject) => return Head::Refused(Refusal::Rejected(reject)),
+                }
+                if !timed {
+                    timed = true;
+                    self.deadline.set(self.worker.now().after(self.plan().head_timeout));
+                }
+            }
+            // One byte more than the limit lets the codec see that the limit is passed.
+            if !scratch.down.make_room(limits.head_bytes + 1) {
+                return Head::Refused(Refusal::Rejected(Reject::HeadTooLarge));
+            }
+            let first = scratch.down.is_empty();
+            let read = poll_fn(|cx| match self.stream.poll_read(cx, scratch.down.room()) {
+                Poll::Ready(read) => Poll::Ready(Some(read)),
+                Poll::Pending if first || self.deadline.fired() => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            });
+            match read.await {
+                Some(Ok(0) | Err(_)) if first => return Head::Closed,
+                // A head that the caller did not finish has no reader left, or one that half-closed by mistake.
+                Some(Ok(0)) => return Head::Refused(Refusal::BodyTruncated),
+                Some(Err(_)) => return Head::Closed,
+                Some(Ok(n)) => scratch.down.filled_more(n),
+                None if first => return Head::Nothing,
+                None => return Head::Refused(Refusal::RequestTimeout),
+            }
+        }
+    }
+
+    /// Writes all of `bytes`; false when the caller is gone or takes nothing.
+    pub(crate) async fn write_all(&mut self, bytes: &[u8]) -> bool {
+        let mut sent = 0;
+        self.deadline.set(self.worker.now().after(self.plan().body_idle));
+        poll_fn(|cx| {
+            while sent < bytes.len() {
+                match self.stream.poll_write(cx, &bytes[sent..], &[]) {
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(false),
+                    Poll::Ready(Ok(n)) => sent += n,
+                    Poll::Pending if self.deadline.fired() => return Poll::Ready(false),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+            Poll::Ready(true)
+        })
+        .await
+    }
+
+    /// Lets the caller finish sending, so that the answer survives, and closes.
+    async fn linger(&mut self, scratch: &mut Scratch) {
+        self.stream.shutdown_write();
+        let end = self.worker.now().after(LINGER);
+        loop {
+            scratch.down.consume(scratch.down.len());
+            let silence = self.worker.now().after(LINGER_SILENCE);
+            if silence > end {
+                return;
+            }
+            self.deadline.set(silence);
+            let read = poll_fn(|cx| match self.stream.poll_read(cx, scratch.down.room()) {
+                Poll::Pending if self.deadline.fired() => Poll::Ready(Ok(0)),
+                polled => polled,
+            });
+            match read.await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => tokio::task::yield_now().await,
+            }
+        }
+    }
+}
+
+fn register(socket: OwnedFd, is_unix: bool) -> std::io::Result<Stream> {
+    Ok(if is_unix {
+        Stream::Unix(UnixStream::from_std(socket.into())?)
+    } else {
+        Stream::Tcp(TcpStream::from_std(socket.into())?)
+    })
+}
+
+/// The task of a connection.
+pub(crate) async fn serve(mut connection: Connection) {
+    poll_fn(|cx| {
+        connection.deadline.wake_with(cx.waker());
+        Poll::Ready(())
+    })
+    .await;
+    while connection.wait_for_bytes().await {
+        // Boxed: this is the allocation that exists only while there is work.
+        if let Next::Close = Box::pin(spell(&mut connection)).await {
+            return;
+        }
+    }
+}
+
+/// Works off what has come until nothing is left.
+async fn spell(connection: &mut Connection) -> Next {
+    let worker = Rc::clone(&connection.worker);
+    let mut scratch = worker.take_scratch();
+    let next = serve_requests(connection, &mut scratch).await;
+    worker.return_scratch(scratch);
+    next
+}
+
+async fn serve_requests(connection: &mut Connection, scratch: &mut Scratch) -> Next {
+    loop {
+        let after = match connection.read_head(scratch).await {
+            Head::Nothing => return Next::Idle,
+            Head::Closed => return Next::Close,
+            Head::Request(head_len) => exchange::run(connection, scratch, head_len).await,
+            Head::Refused(refusal) => {
+                let mut record = Record::new(connection.worker.now());
+                exchange::refuse(connection, scratch, &mut record, refusal, false).await;
+                record.finish_unparsed(connection);
+                After::Linger
+            }
+        };
+        connection.served = true;
+        match after {
+            After::KeepAlive if scratch.down.is_empty() => return Next::Idle,
+            After::KeepAlive => {}
+            After::Close => return Next::Close,
+            After::Linger => {
+                connection.linger(scratch).await;
+                return Next::Close;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn future_bytes<F: Future>(_: fn(Connection) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn the_future_of_a_connection_stays_small() {
+        let bytes = future_bytes(serve);
+        assert!(bytes <= FUTURE_BYTES_MAX, "{bytes} bytes");
+    }
+}

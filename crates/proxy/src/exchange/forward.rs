@@ -1,0 +1,190 @@
+//! Forwarding: attempts at endpoints until one answers or none may be made any more.
+//!
+//! Invariants (architecture, section 4): no attempt goes to an endpoint that this request tried while another is
+//! eligible; what may have reached an endpoint is repeated only for an idempotent method; a connection that turned out
+//! to be closed by the endpoint while it was idle costs no attempt.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use isobar_core::{Instant, MemberIndex, NoPick, PickRequest};
+use isobar_http1::HeaderId;
+
+use super::attempt::{Attempt, Failure};
+use super::{End, body_gone};
+use crate::connection::Connection;
+use crate::heads;
+use crate::metrics::{AttemptFailure, ServiceCounters};
+use crate::plan::{RoutePlan, ServicePlan};
+use crate::record::{Record, RequestId};
+use crate::refusal::Refusal;
+use crate::scratch::Scratch;
+use crate::view::View;
+use crate::worker::{Cluster, Worker};
+
+/// Endpoints that a request remembers having tried; configurations allow no more attempts than this.
+const TRIED_MAX: usize = 16;
+
+/// What the attempts of one request share.
+pub(super) struct Call<'a> {
+    pub(super) connection: &'a mut Connection,
+    pub(super) scratch: &'a mut Scratch,
+    pub(super) record: &'a mut Record,
+    pub(super) worker: &'a Worker,
+    pub(super) route: &'a RoutePlan,
+    pub(super) service: &'a ServicePlan,
+    pub(super) cluster: &'a Cluster,
+    pub(super) counters: &'a ServiceCounters,
+    pub(super) head_len: usize,
+    pub(super) body_idle: Duration,
+    pub(super) body_max: u64,
+    /// End of the whole request, where the route bounds it.
+    pub(super) limit: Option<Instant>,
+    /// The caller asked for an upgrade that the route allows.
+    pub(super) upgrade: bool,
+    /// The caller is one of `trusted_proxies`.
+    pub(super) trusted: bool,
+}
+
+/// Forwards the request to an endpoint of the service and relays the answer.
+pub(super) async fn forward(
+    connection: &mut Connection,
+    scratch: &mut Scratch,
+    head_len: usize,
+    route: &RoutePlan,
+    service: usize,
+    record: &mut Record,
+) -> End {
+    let worker = Rc::clone(&connection.worker);
+    let head = &scratch.down.filled()[..head_len];
+    record.request_id = if scratch.request.find(HeaderId::XRequestId, head).is_some() {
+        RequestId::Received
+    } else {
+        heads::make_request_id(&mut worker.draw.borrow_mut())
+    };
+    let upgrade = scratch.request.upgrade.is_some_and(|name| {
+        route.upgrades.iter().any(|allowed| allowed.as_bytes().eq_ignore_ascii_case(name.of(head)))
+    });
+    let listener = connection.plan();
+    let (body_idle, body_max) = (listener.body_idle, listener.body_max);
+    let trusted = connection
+        .peer
+        .is_some_and(|(ip, _)| worker.plan.trusted_proxies.iter().any(|network| network.contains(&ip)));
+    let limit = route.timeout.map(|timeout| record.arrived.after(timeout));
+    let call = Call {
+        connection,
+        scratch,
+        record,
+        worker: &worker,
+        route,
+        service: &worker.plan.services[service],
+        cluster: &worker.clusters[service],
+        counters: &worker.metrics.services[service],
+        head_len,
+        body_idle,
+        body_max,
+        limit,
+        upgrade,
+        trusted,
+    };
+    call.run().await
+}
+
+/// The endpoints tried so far.
+struct Tried {
+    indexes: [MemberIndex; TRIED_MAX],
+    len: usize,
+}
+
+impl Tried {
+    fn none() -> Self {
+        Self { indexes: [MemberIndex(0); TRIED_MAX], len: 0 }
+    }
+
+    fn push(&mut self, index: MemberIndex) {
+        if self.len < TRIED_MAX {
+            self.indexes[self.len] = index;
+            self.len += 1;
+        }
+    }
+
+    fn as_slice(&self) -> &[MemberIndex] {
+        &self.indexes[..self.len]
+    }
+}
+
+impl Call<'_> {
+    async fn run(mut self) -> End {
+        let view = self.cluster.view.snapshot();
+        let mut tried = Tried::none();
+        let mut only_fresh = false;
+        // What the last failed attempt would be answered with.
+        let mut last = Refusal::NoEndpoints;
+        loop {
+            let index = match self.pick(&view, &mut tried, last) {
+                Ok(index) => index,
+                Err(refusal) => return self.refused(refusal),
+            };
+            let failure = match self.attempt(&view, index, only_fresh).await {
+                Attempt::Answered(answered) => return self.relay(answered).await,
+                Attempt::Failed(failure) => failure,
+                Attempt::Full => {
+                    tried.push(index);
+                    last = Refusal::Overloaded;
+                    continue;
+                }
+                Attempt::CallerGone => return End::Cancelled,
+                Attempt::CallerBlamed(refusal) => return End::Refused { refusal, message_end: None },
+            };
+            if !failure.stale {
+                self.counters.failures[failure.kind as usize].add(1);
+            }
+            if !self.may_repeat(&failure) {
+                return End::Refused { refusal: failure.refusal, message_end: failure.message_end };
+            }
+            tried.push(index);
+            only_fresh |= failure.stale;
+            last = failure.refusal;
+            self.record.retried_for = Some(AttemptFailure::ALL[failure.kind as usize].1);
+            self.counters.retries.add(1);
+        }
+    }
+
+    /// The endpoint of the next attempt; `last` is what the attempts so far came to.
+    fn pick(&self, view: &View, tried: &mut Tried, last: Refusal) -> Result<MemberIndex, Refusal> {
+        loop {
+            let request = PickRequest { key: None, tried: tried.as_slice(), ticket: view.ticket().take() };
+            self.counters.picks.add(1);
+            match view.pick(&request, &mut self.worker.draw.borrow_mut()) {
+                Ok(index) => return Ok(index),
+                Err(NoPick::Empty) => return Err(Refusal::NoEndpoints),
+                // Every endpoint is at its bound: another round would find the same.
+                Err(NoPick::AllTried) if last == Refusal::Overloaded => return Err(last),
+                Err(NoPick::AllTried) => *tried = Tried::none(),
+            }
+        }
+    }
+
+    /// Whether another attempt may follow this failure.
+    fn may_repeat(&self, failure: &Failure) -> bool {
+        let retry = &self.route.retry;
+        if failure.stale {
+            // The endpoint closed it while it was idle: the request costs it nothing to come again.
+            return failure.restartable && (failure.unsent || self.scratch.request.method.is_idempotent());
+        }
+        let safe = failure.unsent || self.scratch.request.method.is_idempotent();
+        let wanted = match failure.kind {
+            AttemptFailure::Connect => retry.on_connect_failure,
+            AttemptFailure::Reset => retry.on_reset,
+            AttemptFailure::Timeout => retry.on_timeout && !failure.request_expired,
+            AttemptFailure::BadResponse => false,
+        };
+        wanted && safe && failure.restartable && self.record.n_attempts < retry.attempts
+    }
+
+    /// A refusal before any byte of the request's body was touched by an attempt that still counts.
+    fn refused(&self, refusal: Refusal) -> End {
+        let message_end = body_gone::end_of_buffered_body(self.scratch, self.head_len);
+        End::Refused { refusal, message_end }
+    }
+}

@@ -1,0 +1,122 @@
+//! Answers of routes: `respond` and `redirect`.
+
+use isobar_http1::{HeaderId, Method, Version, authority_host};
+
+use super::{End, body_gone};
+use crate::connection::Connection;
+use crate::plan::RoutePlan;
+use crate::record::Record;
+use crate::refusal::write_status_line;
+use crate::scratch::Scratch;
+
+/// Whether the caller prefers JSON, and whether it asked for the head alone.
+pub(super) fn wishes(scratch: &Scratch) -> (bool, bool) {
+    let head = scratch.down.filled();
+    let accepts = scratch.request.find(HeaderId::Accept, head).unwrap_or_default();
+    let json = memchr::memmem::find(accepts, b"application/json").is_some();
+    (json, scratch.request.method == Method::Head)
+}
+
+/// Answers with a fixed body.
+pub(super) async fn respond(
+    connection: &mut Connection,
+    scratch: &mut Scratch,
+    head_len: usize,
+    route: &RoutePlan,
+    body: &str,
+    status: u16,
+    record: &mut Record,
+) -> End {
+    let kind: &[u8] = if body.is_empty() { b"" } else { b"content-type: text/plain; charset=utf-8\r\n" };
+    answer(connection, scratch, head_len, route, status, kind, body.as_bytes(), record).await
+}
+
+/// Answers with a Location made from the template.
+pub(super) async fn redirect(
+    connection: &mut Connection,
+    scratch: &mut Scratch,
+    head_len: usize,
+    route: &RoutePlan,
+    to: &str,
+    status: u16,
+    record: &mut Record,
+) -> End {
+    let mut field = b"location: ".to_vec();
+    write_location(scratch, head_len, to, &mut field);
+    field.extend_from_slice(b"\r\n");
+    answer(connection, scratch, head_len, route, status, &field, b"", record).await
+}
+
+/// Fills in `{host}`, `{path}` and `{query}`.
+fn write_location(scratch: &Scratch, head_len: usize, template: &str, out: &mut Vec<u8>) {
+    let head = &scratch.down.filled()[..head_len];
+    let request = &scratch.request;
+    let path = if scratch.path.is_empty() { request.path.of(head) } else { scratch.path.as_slice() };
+    let mut rest = template;
+    while let Some(open) = rest.find('{') {
+        out.extend_from_slice(&rest.as_bytes()[..open]);
+        rest = &rest[open..];
+        let (len, value) = if rest.starts_with("{host}") {
+            ("{host}".len(), authority_host(request.authority.of(head)))
+        } else if rest.starts_with("{path}") {
+            ("{path}".len(), if path.is_empty() { b"/" } else { path })
+        } else if rest.starts_with("{query}") {
+            ("{query}".len(), request.query.of(head))
+        } else {
+            (1, &b"{"[..])
+        };
+        out.extend_from_slice(value);
+        rest = &rest[len..];
+    }
+    out.extend_from_slice(rest.as_bytes());
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the parts of one answer; a struct for one call would hide nothing"
+)]
+async fn answer(
+    connection: &mut Connection,
+    scratch: &mut Scratch,
+    head_len: usize,
+    route: &RoutePlan,
+    status: u16,
+    fields: &[u8],
+    body: &[u8],
+    record: &mut Record,
+) -> End {
+    let message_end = body_gone::end_of_buffered_body(scratch, head_len);
+    let keep_alive = message_end.is_some() && scratch.request.keep_alive && !connection.worker.draining.get();
+    let mut out = std::mem::take(&mut scratch.to_caller);
+    out.clear();
+    write_status_line(status, &mut out);
+    out.extend_from_slice(b"date: ");
+    out.extend_from_slice(httpdate::fmt_http_date(std::time::SystemTime::now()).as_bytes());
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(fields);
+    if status != 204 && status != 304 {
+        let mut digits = itoa::Buffer::new();
+        out.extend_from_slice(b"content-length: ");
+        out.extend_from_slice(digits.format(body.len()).as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    if !keep_alive {
+        out.extend_from_slice(b"connection: close\r\n");
+    } else if scratch.request.version == Version::Http10 {
+        out.extend_from_slice(b"connection: keep-alive\r\n");
+    }
+    out.extend_from_slice(&route.response_edits.lines);
+    out.extend_from_slice(b"\r\n");
+    if scratch.request.method != Method::Head && status != 204 && status != 304 {
+        out.extend_from_slice(body);
+    }
+    record.status = status;
+    let written = connection.write_all(&out).await;
+    record.bytes_out = if written { out.len() as u64 } else { 0 };
+    scratch.to_caller = out;
+    match message_end {
+        _ if !written => End::Broken,
+        Some(message_end) => End::Answered { message_end, keep_alive },
+        None => End::Early,
+    }
+}

@@ -1,0 +1,148 @@
+//! The exchange: one request and its answer, from a parsed head to the last byte.
+//!
+//! ```text
+//! run -> admit (path, route, body bound) -> action -+-> respond, redirect: answered here
+//!                                                   +-> forward: attempts -> relay | tunnel
+//! ```
+//!
+//! Invariants: the request's head stays at the front of the scratch's `down` buffer until `run` ends, because retries,
+//! the response's shape and the log line read it; the exchange commits when a final head goes downstream: before that
+//! every failure becomes an answer, after it every failure ends the connection.
+
+mod admit;
+mod attempt;
+mod body_gone;
+mod forward;
+mod local;
+mod relay;
+mod tunnel;
+
+use std::rc::Rc;
+
+use crate::connection::Connection;
+use crate::plan::ActionPlan;
+use crate::record::Record;
+use crate::refusal::{ErrorCode, Refusal};
+use crate::scratch::Scratch;
+
+/// What becomes of the caller's connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    /// The next request may follow.
+    KeepAlive,
+    /// Nothing more can be said on it.
+    Close,
+    /// Answered while request bytes were still to come: half-close, then let the caller finish.
+    Linger,
+}
+
+/// How an exchange went.
+enum End {
+    /// Answered; the request's message ends at this position of the `down` buffer.
+    Answered { message_end: usize, keep_alive: bool },
+    /// Nothing was sent yet and this must be; the request's message ends at this position of the `down` buffer, if all
+    /// of it is known to be there.
+    Refused { refusal: Refusal, message_end: Option<usize> },
+    /// Answered while the request's body was not read to its end.
+    Early,
+    /// The connection is of no further use.
+    Broken,
+    /// The caller went away before there was an answer.
+    Cancelled,
+}
+
+/// Serves the request whose head is the first `head_len` bytes of `scratch.down`.
+pub(crate) async fn run(connection: &mut Connection, scratch: &mut Scratch, head_len: usize) -> After {
+    let worker = Rc::clone(&connection.worker);
+    let mut record = Record::new(worker.now());
+    record.bytes_in = head_len as u64;
+    let end = serve(connection, scratch, head_len, &mut record).await;
+    let after = match end {
+        End::Answered { message_end, keep_alive } => {
+            record.finish(connection, scratch, head_len);
+            scratch.down.consume(message_end);
+            return if keep_alive { After::KeepAlive } else { After::Close };
+        }
+        End::Refused { refusal, message_end } => {
+            let keep_alive = message_end.is_some()
+                && scratch.request.keep_alive
+                && !worker.draining.get()
+                && !matches!(refusal, Refusal::Rejected(_) | Refusal::RequestTimeout);
+            refuse(connection, scratch, &mut record, refusal, keep_alive).await;
+            record.finish(connection, scratch, head_len);
+            if let (true, Some(message_end)) = (keep_alive, message_end) {
+                scratch.down.consume(message_end);
+                return After::KeepAlive;
+            }
+            return After::Linger;
+        }
+        End::Early => After::Linger,
+        End::Broken => After::Close,
+        End::Cancelled => {
+            record.error = Some(ErrorCode::Cancelled);
+            record.status = ErrorCode::Cancelled.status();
+            After::Close
+        }
+    };
+    record.finish(connection, scratch, head_len);
+    after
+}
+
+async fn serve(
+    connection: &mut Connection,
+    scratch: &mut Scratch,
+    head_len: usize,
+    record: &mut Record,
+) -> End {
+    let worker = Rc::clone(&connection.worker);
+    let plan = &**worker.plan;
+    let route = match admit::admit(connection, scratch, head_len) {
+        Ok(route) => route,
+        Err(refusal) => {
+            let message_end = body_gone::end_of_buffered_body(scratch, head_len);
+            return End::Refused { refusal, message_end };
+        }
+    };
+    record.route = Some(route);
+    let route = &plan.routes[route as usize];
+    match &route.action {
+        ActionPlan::Forward { split, branches } => {
+            let branch = match split {
+                Some(split) => branches[split.choose(&mut worker.draw.borrow_mut())],
+                None => branches[0],
+            };
+            record.series = Some(branch.series);
+            record.service = Some(branch.service);
+            forward::forward(connection, scratch, head_len, route, branch.service, record).await
+        }
+        ActionPlan::Redirect { to, status, series } => {
+            record.series = Some(*series);
+            local::redirect(connection, scratch, head_len, route, to, *status, record).await
+        }
+        ActionPlan::Respond { status, body, series } => {
+            record.series = Some(*series);
+            local::respond(connection, scratch, head_len, route, body, *status, record).await
+        }
+    }
+}
+
+/// Sends a refusal; what it needs to know of the request is taken from the scratch where a head was understood.
+pub(crate) async fn refuse(
+    connection: &mut Connection,
+    scratch: &mut Scratch,
+    record: &mut Record,
+    refusal: Refusal,
+    keep_alive: bool,
+) {
+    let understood = record.route.is_some();
+    let (json, head_only) = if understood { local::wishes(scratch) } else { (false, false) };
+    record.error = Some(refusal.code());
+    record.status = refusal.code().status();
+    let mut out = std::mem::take(&mut scratch.to_caller);
+    out.clear();
+    refusal.write(json, head_only, keep_alive, &mut out);
+    if connection.write_all(&out).await {
+        record.bytes_out += out.len() as u64;
+    }
+    scratch.to_caller = out;
+}

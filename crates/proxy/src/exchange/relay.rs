@@ -1,0 +1,173 @@
+//! The answer's way to the caller, once its head is final.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
+use isobar_core::{FailureClass, InFlight, Outcome};
+
+use super::End;
+use super::attempt::{Answered, Upload};
+use super::forward::Call;
+use crate::heads::{self, ResponseShape};
+use crate::pump::{Pump, PumpError};
+use crate::refusal::Refusal;
+use crate::upstream::Upstream;
+use crate::view::View;
+
+/// How the body's way ended.
+enum Relayed {
+    Whole,
+    /// The endpoint broke off.
+    Cut(Outcome),
+    /// The caller went away.
+    Abandoned,
+    /// The caller took nothing for too long.
+    Stalled,
+}
+
+impl Call<'_> {
+    /// Sends an informational response on; false when the caller is gone.
+    pub(super) async fn relay_informational(&mut self, head_len: usize) -> bool {
+        let mut out = std::mem::take(&mut self.scratch.to_caller);
+        out.clear();
+        let head = &self.scratch.up.filled()[..head_len];
+        // RFC 9110, section 15.2: a client of HTTP/1.0 does not know informational responses.
+        let wanted = self.scratch.request.version == isobar_http1::Version::Http11;
+        if wanted {
+            heads::write_informational(&self.scratch.response, head, &mut out);
+        }
+        self.scratch.up.consume(head_len);
+        let written = self.connection.write_all(&out).await;
+        self.scratch.to_caller = out;
+        written
+    }
+
+    /// Relays the final response.
+    pub(super) async fn relay(mut self, answered: Answered) -> End {
+        let Answered { mut upstream, mut upload, guard, head_len } = answered;
+        self.record.status = self.scratch.response.status;
+        if self.scratch.response.status == 101 {
+            if !self.upgrade || self.scratch.response.upgrade.is_none() {
+                guard.finish(Outcome::Failure(FailureClass::BadResponse));
+                return End::Refused { refusal: Refusal::UnwantedUpgrade, message_end: None };
+            }
+            return self.tunnel(upstream, upload, guard, head_len).await;
+        }
+        // An answer that came before the end of the upload leaves the connection in the middle of a message.
+        let wishes_keep_alive =
+            self.scratch.request.keep_alive && !self.worker.draining.get() && !upload.stopped;
+        let shape = ResponseShape::choose(&self.scratch.response, &self.scratch.request, wishes_keep_alive);
+        let mut download = self.encode_response(shape, &guard, head_len);
+        let relayed = poll_fn(|cx| self.poll_relay(cx, &mut upstream, &mut upload, &mut download)).await;
+        self.record.bytes_in += upload.pump.n_bytes;
+        self.record.bytes_out += download.n_written;
+        let reusable = self.is_reusable(&upload, &download);
+        let uploaded = upload.pump.is_finished();
+        let message_end = upload.pump.source_end();
+        self.scratch.to_caller = download.into_lead();
+        self.scratch.to_endpoint = upload.pump.into_lead();
+        self.scratch.up.consume(self.scratch.up.len());
+        match relayed {
+            Relayed::Whole => {
+                self.finish(guard);
+                if reusable {
+                    self.cluster.pool.check_in(upstream, self.worker.now());
+                }
+                if uploaded {
+                    End::Answered { message_end, keep_alive: shape.keep_alive }
+                } else {
+                    End::Early
+                }
+            }
+            Relayed::Cut(outcome) => {
+                guard.finish(outcome);
+                self.record.error = Some(crate::refusal::ErrorCode::UpstreamReset);
+                if shape.until_close {
+                    // Only a reset tells this caller that the body is not whole.
+                    self.connection.stream.reset_on_close();
+                }
+                End::Broken
+            }
+            Relayed::Abandoned | Relayed::Stalled => {
+                guard.finish(Outcome::Cancelled);
+                self.record.error = Some(crate::refusal::ErrorCode::Cancelled);
+                End::Broken
+            }
+        }
+    }
+
+    /// The response's head, encoded, with its body to follow; takes the head's bytes out of the `up` buffer.
+    fn encode_response(&mut self, shape: ResponseShape, guard: &InFlight<View>, head_len: usize) -> Pump {
+        let scratch = &mut *self.scratch;
+        let mut lead = std::mem::take(&mut scratch.to_caller);
+        lead.clear();
+        let head = &scratch.up.filled()[..head_len];
+        let edits = &self.route.response_edits;
+        heads::write_response(&scratch.response, head, shape, &scratch.request, edits, &mut lead);
+        let debug = self.service.debug_headers;
+        let origin = debug.then(|| (&*guard.member().endpoint, self.record.n_attempts));
+        heads::end_response(origin, &mut lead);
+        scratch.up.consume(head_len);
+        Pump::new(scratch.response.framing, shape.chunked, lead, 0)
+    }
+
+    fn finish(&self, guard: InFlight<View>) {
+        guard.finish(if self.record.status >= 500 {
+            Outcome::Failure(FailureClass::Status)
+        } else {
+            Outcome::Success
+        });
+    }
+
+    /// Whether the endpoint's connection can carry another request.
+    fn is_reusable(&self, upload: &Upload, download: &Pump) -> bool {
+        upload.pump.is_finished()
+            && download.is_finished()
+            && self.scratch.response.keep_alive
+            && self.scratch.up.len() == download.source_end()
+            && !self.worker.draining.get()
+    }
+
+    /// Moves both bodies, watches the caller and the clock.
+    fn poll_relay(
+        &mut self,
+        cx: &mut Context<'_>,
+        upstream: &mut Upstream,
+        upload: &mut Upload,
+        download: &mut Pump,
+    ) -> Poll<Relayed> {
+        let before = download.n_written + upload.pump.n_written;
+        if !upload.stopped && !upload.pump.is_finished() {
+            let down = &mut self.scratch.down;
+            let polled = upload.pump.poll(cx, &mut self.connection.stream, down, &mut upstream.stream);
+            // Whatever is wrong with the rest of the request, its answer is on the way and is not lost.
+            upload.stopped = matches!(polled, Poll::Ready(Err(_)));
+        }
+        let up = &mut self.scratch.up;
+        match download.poll(cx, &mut upstream.stream, up, &mut self.connection.stream) {
+            Poll::Ready(Ok(())) => return Poll::Ready(Relayed::Whole),
+            Poll::Ready(Err(PumpError::Sink(_))) => return Poll::Ready(Relayed::Abandoned),
+            Poll::Ready(Err(error)) => {
+                tracing::debug!(service = %self.service.name, ?error, "an answer broke off");
+                return Poll::Ready(Relayed::Cut(Outcome::Failure(FailureClass::Reset)));
+            }
+            Poll::Pending => {}
+        }
+        let uploaded = upload.pump.is_finished() || upload.stopped;
+        if uploaded && self.caller_is_gone(cx) {
+            return Poll::Ready(Relayed::Abandoned);
+        }
+        if self.connection.deadline.fired() {
+            return Poll::Ready(if download.waits_for_sink() {
+                Relayed::Stalled
+            } else {
+                Relayed::Cut(Outcome::Timeout)
+            });
+        }
+        if before == 0 || before != download.n_written + upload.pump.n_written {
+            let at = self.worker.now().after(self.body_idle);
+            self.connection.deadline.set(self.limit.map_or(at, |limit| limit.min(at)));
+        }
+        Poll::Pending
+    }
+}

@@ -1,0 +1,245 @@
+//! The metrics of a proxy as OpenMetrics text; every metric name stands in this file.
+
+use std::fmt::Write as _;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::metrics::{self, AttemptFailure, Histogram, N_BUCKETS, ServiceCounters};
+use crate::refusal::ErrorCode;
+use crate::server::Proxy;
+
+/// Above this many endpoints in all, series by endpoint are left out and those by service remain.
+const ENDPOINT_SERIES_MAX: usize = 1000;
+
+/// Appends every family.
+pub(crate) fn render(proxy: &Proxy, out: &mut String) {
+    requests(proxy, out);
+    services(proxy, out);
+    histograms(proxy, out);
+    listeners(proxy, out);
+    endpoints(proxy, out);
+    family(out, "isobar_access_log_lines_lost", "counter", "Access log lines that could not be written.");
+    let queued: u64 = proxy.workers.iter().map(|worker| worker.metrics.log_lines_lost.value()).sum();
+    let refused = proxy.log.as_ref().map_or(0, crate::access_log::LogWriter::lost);
+    sample(out, "isobar_access_log_lines_lost_total", &[], queued + refused);
+}
+
+fn family(out: &mut String, name: &str, kind: &str, help: &str) {
+    put(out, format_args!("# TYPE {name} {kind}\n# HELP {name} {help}\n"));
+}
+
+fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
+    let written = out.write_fmt(text);
+    debug_assert!(written.is_ok(), "writing to memory cannot fail");
+}
+
+/// A label's value with what the format wants escaped.
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+fn sample(out: &mut String, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
+    out.push_str(name);
+    for (index, (label, text)) in labels.iter().enumerate() {
+        let open = if index == 0 { '{' } else { ',' };
+        put(out, format_args!("{open}{label}=\"{}\"", escaped(text)));
+    }
+    if !labels.is_empty() {
+        out.push('}');
+    }
+    put(out, format_args!(" {value}\n"));
+}
+
+fn requests(proxy: &Proxy, out: &mut String) {
+    family(
+        out,
+        "isobar_requests",
+        "counter",
+        "Requests by service, route, class of status and reason of refusal.",
+    );
+    for (index, series) in proxy.plan.series.iter().enumerate() {
+        let blocks = || proxy.workers.iter().map(|worker| &worker.metrics.requests[index]);
+        let mut line = |class: &str, reason: &str, n: u64| {
+            if n > 0 {
+                let labels = [
+                    ("service", &*series.service),
+                    ("route", &*series.route),
+                    ("code", class),
+                    ("reason", reason),
+                ];
+                sample(out, "isobar_requests_total", &labels, n);
+            }
+        };
+        for (class, name) in ["0xx", "1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().enumerate() {
+            line(name, "", blocks().map(|block| block.answered[class].value()).sum());
+        }
+        for code in ErrorCode::ALL {
+            let class = if code.status() < 500 { "4xx" } else { "5xx" };
+            line(class, code.name(), blocks().map(|block| block.refused[code as usize].value()).sum());
+        }
+    }
+}
+
+fn services(proxy: &Proxy, out: &mut String) {
+    let sum = |index: usize, of: &dyn Fn(&ServiceCounters) -> u64| -> u64 {
+        proxy.workers.iter().map(|worker| of(&worker.metrics.services[index])).sum()
+    };
+    let named = || proxy.plan.services.iter().enumerate();
+    family(out, "isobar_attempts", "counter", "Attempts at endpoints.");
+    for (index, service) in named() {
+        let n = sum(index, &|counters| counters.attempts.value());
+        sample(out, "isobar_attempts_total", &[("service", &service.name)], n);
+    }
+    family(out, "isobar_retries", "counter", "Attempts that followed a failed one.");
+    for (index, service) in named() {
+        let n = sum(index, &|counters| counters.retries.value());
+        sample(out, "isobar_retries_total", &[("service", &service.name)], n);
+    }
+    family(out, "isobar_failures", "counter", "Failed attempts by reason.");
+    for (index, service) in named() {
+        for (failure, reason) in AttemptFailure::ALL {
+            let n = sum(index, &|counters| counters.failures[failure as usize].value());
+            sample(out, "isobar_failures_total", &[("service", &service.name), ("reason", reason)], n);
+        }
+    }
+    family(out, "isobar_picks", "counter", "Picks by policy.");
+    for (index, service) in named() {
+        let n = sum(index, &|counters| counters.picks.value());
+        sample(out, "isobar_picks_total", &[("service", &service.name), ("policy", service.policy)], n);
+    }
+    family(out, "isobar_upstream_connections", "counter", "Connections made to endpoints.");
+    for (index, service) in named() {
+        let n = sum(index, &|counters| counters.connections.value());
+        sample(out, "isobar_upstream_connections_total", &[("service", &service.name)], n);
+    }
+}
+
+fn histograms(proxy: &Proxy, out: &mut String) {
+    let families: [(&str, &str, fn(&ServiceCounters) -> &Histogram); 2] = [
+        ("isobar_request_duration_seconds", "From a request's head to the end of its answer.", |c| &c.total),
+        ("isobar_upstream_duration_seconds", "From an attempt's begin to its response's head.", |c| {
+            &c.upstream
+        }),
+    ];
+    for (name, help, of) in families {
+        put(out, format_args!("# TYPE {name} histogram\n# UNIT {name} seconds\n# HELP {name} {help}\n"));
+        for (index, service) in proxy.plan.services.iter().enumerate() {
+            let all = || proxy.workers.iter().map(|worker| of(&worker.metrics.services[index]));
+            let (mut below, bucket, label) = (0, format!("{name}_bucket"), escaped(&service.name));
+            for position in 0..N_BUCKETS {
+                below += all().map(|histogram| histogram.bucket(position)).sum::<u64>();
+                match metrics::bucket_bound_micros(position) {
+                    Some(micros) => {
+                        let (whole, part) = (micros / 1_000_000, micros % 1_000_000);
+                        put(
+                            out,
+                            format_args!(
+                                "{bucket}{{service=\"{label}\",le=\"{whole}.{part:06}\"}} {below}\n"
+                            ),
+                        );
+                    }
+                    None => put(out, format_args!("{bucket}{{service=\"{label}\",le=\"+Inf\"}} {below}\n")),
+                }
+            }
+            let micros: u64 = all().map(Histogram::sum_micros).sum();
+            let seconds = std::time::Duration::from_micros(micros).as_secs_f64();
+            sample(out, &format!("{name}_sum"), &[("service", &service.name)], format_args!("{seconds:.6}"));
+            sample(out, &format!("{name}_count"), &[("service", &service.name)], below);
+        }
+    }
+}
+
+fn listeners(proxy: &Proxy, out: &mut String) {
+    let named = || proxy.plan.listeners.iter().enumerate();
+    let sum = |index: usize, of: &dyn Fn(&metrics::ListenerCounters) -> u64| -> u64 {
+        proxy.workers.iter().map(|worker| of(&worker.metrics.listeners[index])).sum()
+    };
+    family(out, "isobar_connections", "counter", "Connections accepted.");
+    for (index, listener) in named() {
+        let n = sum(index, &|counters| counters.opened.value());
+        sample(out, "isobar_connections_total", &[("listener", &listener.name)], n);
+    }
+    family(out, "isobar_connections_open", "gauge", "Connections from callers that are open.");
+    for (index, listener) in named() {
+        // Closed is read first: a connection that ends in between must not make the difference negative.
+        let closed = sum(index, &|counters| counters.closed.value());
+        let opened = sum(index, &|counters| counters.opened.value());
+        sample(
+            out,
+            "isobar_connections_open",
+            &[("listener", &listener.name)],
+            opened.saturating_sub(closed),
+        );
+    }
+    family(
+        out,
+        "isobar_accepts_exhausted",
+        "counter",
+        "Accepts that failed for want of descriptors or memory.",
+    );
+    for (index, listener) in named() {
+        let n = proxy.listeners[index].n_exhausted.load(Relaxed);
+        sample(out, "isobar_accepts_exhausted_total", &[("listener", &listener.name)], n);
+    }
+    put(out, format_args!("# TYPE isobar_received_bytes counter\n# UNIT isobar_received_bytes bytes\n"));
+    put(out, format_args!("# HELP isobar_received_bytes Request bytes of finished exchanges.\n"));
+    for (index, listener) in named() {
+        let n = sum(index, &|counters| counters.bytes_in.value());
+        sample(out, "isobar_received_bytes_total", &[("listener", &listener.name)], n);
+    }
+    put(out, format_args!("# TYPE isobar_sent_bytes counter\n# UNIT isobar_sent_bytes bytes\n"));
+    put(out, format_args!("# HELP isobar_sent_bytes Response bytes of finished exchanges.\n"));
+    for (index, listener) in named() {
+        let n = sum(index, &|counters| counters.bytes_out.value());
+        sample(out, "isobar_sent_bytes_total", &[("listener", &listener.name)], n);
+    }
+}
+
+fn endpoints(proxy: &Proxy, out: &mut String) {
+    let snapshots: Vec<_> = proxy.clusters.iter().map(|cluster| cluster.load_full()).collect();
+    family(out, "isobar_endpoints", "gauge", "Endpoints by state.");
+    for snapshot in &snapshots {
+        let labels = [("service", snapshot.service()), ("state", "unknown")];
+        sample(out, "isobar_endpoints", &labels, snapshot.members().len());
+    }
+    let all: usize = snapshots.iter().map(|snapshot| snapshot.members().len()).sum();
+    let detailed = all <= ENDPOINT_SERIES_MAX;
+    let families: [(&str, &str, fn(&isobar_core::Live) -> u32); 2] = [
+        ("isobar_in_flight", "Attempts in flight.", isobar_core::Live::in_flight),
+        (
+            "isobar_upstream_connections_open",
+            "Connections to endpoints that are open.",
+            isobar_core::Live::connections,
+        ),
+    ];
+    for (name, help, of) in families {
+        family(out, name, "gauge", help);
+        for snapshot in &snapshots {
+            let service = snapshot.service();
+            if detailed {
+                for member in snapshot.members() {
+                    let labels = [("service", service), ("endpoint", &*member.endpoint.id)];
+                    sample(out, name, &labels, of(&member.live));
+                }
+            } else {
+                let n: u64 = snapshot.members().iter().map(|member| u64::from(of(&member.live))).sum();
+                sample(out, name, &[("service", service)], n);
+            }
+        }
+    }
+    family(out, "isobar_listening", "gauge", "1 while the listener accepts.");
+    for listener in &proxy.plan.listeners {
+        sample(out, "isobar_listening", &[("listener", &listener.name)], u8::from(!proxy.is_draining()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_cannot_end_its_quotes() {
+        let mut out = String::new();
+        sample(&mut out, "m", &[("a", "x\"y\\z\n"), ("b", "c")], 3);
+        assert_eq!(out, "m{a=\"x\\\"y\\\\z\\n\",b=\"c\"} 3\n");
+    }
+}

@@ -1,0 +1,259 @@
+//! The configuration as the data path reads it: compiled, indexed by number, shared by all workers.
+//!
+//! Invariants: every index stored here is in range (references were checked by `config`); nothing here changes after
+//! it was built: a new configuration is a new plan.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use isobar_config::{
+    HeaderEdits, ListenerSettings, LogFormat, PathRewrite, PoolSettings, RetrySettings, RouteAction,
+    RouteSettings, Settings,
+};
+use isobar_core::{RouteMatch, RouteTable, SplitTable};
+use isobar_http1::HeadLimits;
+
+/// How long an endpoint may take to begin its response where the route sets no `timeout`: the habit of nginx
+/// (`proxy_read_timeout`), so that a silent endpoint cannot hold a request for ever.
+pub(crate) const RESPONSE_HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Everything that the workers need to know.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) listeners: Vec<ListenerPlan>,
+    pub(crate) routes: Vec<RoutePlan>,
+    pub(crate) services: Vec<ServicePlan>,
+    /// Names of the series that requests are counted under.
+    pub(crate) series: Vec<Series>,
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+/// One listener.
+#[derive(Debug)]
+pub(crate) struct ListenerPlan {
+    pub(crate) name: Arc<str>,
+    pub(crate) head_timeout: Duration,
+    pub(crate) body_idle: Duration,
+    pub(crate) idle: Duration,
+    pub(crate) head_limits: HeadLimits,
+    /// Longest request body; `u64::MAX` where there is no bound.
+    pub(crate) body_max: u64,
+    /// Open connections; `usize::MAX` where there is no bound.
+    pub(crate) connections_max: usize,
+    pub(crate) normalize_path: bool,
+    pub(crate) table: RouteTable,
+    /// Counts the requests that no route took.
+    pub(crate) unrouted: usize,
+}
+
+/// One route.
+#[derive(Debug)]
+pub(crate) struct RoutePlan {
+    pub(crate) name: Arc<str>,
+    pub(crate) action: ActionPlan,
+    pub(crate) path: PathRewrite,
+    pub(crate) host: Option<String>,
+    pub(crate) request_edits: EditPlan,
+    pub(crate) response_edits: EditPlan,
+    /// Bound on the whole request.
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) retry: RetrySettings,
+    pub(crate) upgrades: Vec<String>,
+}
+
+/// What a route does.
+#[derive(Debug)]
+pub(crate) enum ActionPlan {
+    Forward { split: Option<SplitTable>, branches: Vec<Branch> },
+    Redirect { to: String, status: u16, series: usize },
+    Respond { status: u16, body: String, series: usize },
+}
+
+/// One service of a split.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Branch {
+    pub(crate) service: usize,
+    pub(crate) series: usize,
+}
+
+/// Compiled header changes.
+#[derive(Debug, Default)]
+pub(crate) struct EditPlan {
+    /// Names (lower case) whose fields are left out.
+    pub(crate) drops: Vec<Box<str>>,
+    /// Whole field lines to append.
+    pub(crate) lines: Box<[u8]>,
+}
+
+/// One service.
+#[derive(Debug)]
+pub(crate) struct ServicePlan {
+    pub(crate) name: Arc<str>,
+    pub(crate) policy: &'static str,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) pool: PoolSettings,
+    pub(crate) debug_headers: bool,
+}
+
+/// Labels of a request counter.
+#[derive(Debug)]
+pub(crate) struct Series {
+    pub(crate) route: Arc<str>,
+    /// Empty where no service was involved.
+    pub(crate) service: Arc<str>,
+}
+
+impl Plan {
+    /// Compiles checked settings.
+    pub(crate) fn compile(settings: &Settings) -> Self {
+        let mut plan = Self {
+            listeners: Vec::new(),
+            routes: Vec::new(),
+            services: settings
+                .services
+                .iter()
+                .map(|service| ServicePlan {
+                    name: service.name.as_str().into(),
+                    policy: service.policy.name(),
+                    connect_timeout: service.connect_timeout,
+                    pool: service.pool,
+                    debug_headers: service.debug_headers,
+                })
+                .collect(),
+            series: Vec::new(),
+            trusted_proxies: settings.runtime.trusted_proxies.clone(),
+            log_format: settings.access_log.as_ref().map(|log| log.format),
+        };
+        for route in &settings.routes {
+            let route = plan.route(route);
+            plan.routes.push(route);
+        }
+        for listener in &settings.listeners {
+            plan.listener(listener, &settings.routes);
+        }
+        plan
+    }
+
+    fn series(&mut self, route: &Arc<str>, service: Arc<str>) -> usize {
+        self.series.push(Series { route: Arc::clone(route), service });
+        self.series.len() - 1
+    }
+
+    fn service_index(&self, name: &str) -> usize {
+        let found = self.services.iter().position(|service| &*service.name == name);
+        found.unwrap_or_else(|| unreachable!("config checked that service {name} exists"))
+    }
+
+    fn branch(&mut self, route: &Arc<str>, service: &str) -> Branch {
+        let service = self.service_index(service);
+        let name = Arc::clone(&self.services[service].name);
+        Branch { service, series: self.series(route, name) }
+    }
+
+    fn route(&mut self, route: &RouteSettings) -> RoutePlan {
+        let name: Arc<str> = route.name.as_str().into();
+        let action = match &route.action {
+            RouteAction::Forward(entries) => {
+                let weights: Vec<u32> = entries.iter().map(|entry| entry.weight).collect();
+                ActionPlan::Forward {
+                    split: (entries.len() > 1).then(|| SplitTable::new(&weights)),
+                    branches: entries.iter().map(|entry| self.branch(&name, &entry.service)).collect(),
+                }
+            }
+            RouteAction::Redirect { to, status } => ActionPlan::Redirect {
+                to: to.clone(),
+                status: *status,
+                series: self.series(&name, "".into()),
+            },
+            RouteAction::Respond { status, body } => ActionPlan::Respond {
+                status: *status,
+                body: body.clone(),
+                series: self.series(&name, "".into()),
+            },
+        };
+        RoutePlan {
+            name,
+            action,
+            path: route.rewrite.path.clone(),
+            host: route.rewrite.host.clone(),
+            request_edits: EditPlan::compile(&route.request_headers),
+            response_edits: EditPlan::compile(&route.response_headers),
+            timeout: route.timeout,
+            retry: route.retry.clone(),
+            upgrades: route.upgrades.clone(),
+        }
+    }
+
+    /// Adds a listener with its routes; its `service` becomes a last route that matches everything.
+    fn listener(&mut self, listener: &ListenerSettings, routes: &[RouteSettings]) {
+        let serves =
+            |route: &RouteSettings| route.listeners.is_empty() || route.listeners.contains(&listener.name);
+        let mut table: Vec<(u32, RouteMatch)> = routes
+            .iter()
+            .enumerate()
+            .filter(|(_, route)| serves(route))
+            .map(|(index, route)| (index as u32, route.matches.clone()))
+            .collect();
+        if let Some(service) = &listener.service {
+            let name: Arc<str> = "default".into();
+            let branch = self.branch(&name, service);
+            table.push((self.routes.len() as u32, RouteMatch::default()));
+            self.routes.push(RoutePlan::plain(name, branch));
+        }
+        let unrouted = self.series(&"".into(), "".into());
+        let limits = listener.limits;
+        self.listeners.push(ListenerPlan {
+            name: listener.name.as_str().into(),
+            head_timeout: listener.timeouts.head,
+            body_idle: listener.timeouts.body_idle,
+            idle: listener.timeouts.idle,
+            head_limits: HeadLimits {
+                head_bytes: limits.head,
+                target_bytes: limits.target,
+                n_headers: limits.headers,
+            },
+            body_max: if limits.body == 0 { u64::MAX } else { limits.body },
+            connections_max: if limits.connections == 0 { usize::MAX } else { limits.connections },
+            normalize_path: listener.normalize_path,
+            table: RouteTable::compile(table),
+            unrouted,
+        });
+    }
+}
+
+impl RoutePlan {
+    /// A route that forwards everything as it came.
+    fn plain(name: Arc<str>, branch: Branch) -> Self {
+        Self {
+            name,
+            action: ActionPlan::Forward { split: None, branches: vec![branch] },
+            path: PathRewrite::Keep,
+            host: None,
+            request_edits: EditPlan::default(),
+            response_edits: EditPlan::default(),
+            timeout: None,
+            retry: RetrySettings::default(),
+            upgrades: vec!["websocket".to_owned()],
+        }
+    }
+}
+
+impl EditPlan {
+    fn compile(edits: &HeaderEdits) -> Self {
+        let mut lines = Vec::new();
+        for (name, value) in edits.set.iter().chain(&edits.add) {
+            for part in [name.as_str(), ": ", value, "\r\n"] {
+                lines.extend_from_slice(part.as_bytes());
+            }
+        }
+        let drops = edits.set.iter().map(|(name, _)| name).chain(&edits.remove);
+        Self { drops: drops.map(|name| name.as_str().into()).collect(), lines: lines.into() }
+    }
+
+    /// Whether a field of this name (any case) is left out.
+    pub(crate) fn drops(&self, name: &[u8]) -> bool {
+        self.drops.iter().any(|drop| drop.as_bytes().eq_ignore_ascii_case(name))
+    }
+}

@@ -1,0 +1,164 @@
+//! Connections to endpoints: made, used, kept idle, closed.
+//!
+//! A worker owns its connections; nothing here is shared between workers but the endpoint's count of connections.
+//! Invariants: an idle connection that shows any sign of life is closed, never used; idle ones are found by the
+//! endpoint's live record, which is one per id, generation and address, so a new address never meets an old connection.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use isobar_core::{Address, Instant, Live};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::stream::Stream;
+
+/// A connection to one endpoint; counted in the endpoint's live record until it is dropped.
+pub(crate) struct Upstream {
+    pub(crate) stream: Stream,
+    /// Carried a request before.
+    pub(crate) reused: bool,
+    made: Instant,
+    permit: Permit,
+}
+
+/// One of the connections that the endpoint's maximum counts.
+pub(crate) struct Permit(Arc<Live>);
+
+impl Permit {
+    /// Takes one where fewer than `max` are open; 0 stands for no maximum.
+    pub(crate) fn take(live: &Arc<Live>, max: usize) -> Option<Self> {
+        live.try_open_connection(max.min(u32::MAX as usize) as u32).then(|| Self(Arc::clone(live)))
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.close_connection();
+    }
+}
+
+impl Upstream {
+    pub(crate) fn new(stream: Stream, permit: Permit, now: Instant) -> Self {
+        Self { stream, reused: false, made: now, permit }
+    }
+}
+
+/// Connects to an address; the caller bounds the time.
+pub(crate) async fn connect(address: &Address) -> io::Result<Stream> {
+    match address {
+        Address::Tcp(address) => {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            Ok(Stream::Tcp(stream))
+        }
+        Address::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path).await?)),
+    }
+}
+
+struct Idle {
+    upstream: Upstream,
+    since: Instant,
+}
+
+/// Limits of idle connections of one service, per worker.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct IdleLimits {
+    pub(crate) per_endpoint: usize,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) max_age: Duration,
+}
+
+/// The idle connections of one worker to one service.
+pub(crate) struct Pool {
+    limits: IdleLimits,
+    idle: RefCell<HashMap<usize, Vec<Idle>, BuildHasherDefault<AddressHasher>>>,
+}
+
+impl Pool {
+    pub(crate) fn new(limits: IdleLimits) -> Self {
+        Self { limits, idle: RefCell::default() }
+    }
+
+    /// The connection to `live` that was used last, if one is fit for use.
+    pub(crate) fn check_out(&self, live: &Arc<Live>, now: Instant) -> Option<Upstream> {
+        let mut idle = self.idle.borrow_mut();
+        let stack = idle.get_mut(&key(live))?;
+        while let Some(candidate) = stack.pop() {
+            if self.limits.is_fresh(&candidate, now) && !candidate.upstream.stream.is_disturbed() {
+                return Some(candidate.upstream);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection for the next request, if there is room for it.
+    pub(crate) fn check_in(&self, mut upstream: Upstream, now: Instant) {
+        if now.since(upstream.made) >= self.limits.max_age {
+            return;
+        }
+        upstream.reused = true;
+        let mut idle = self.idle.borrow_mut();
+        let stack = idle.entry(key(&upstream.permit.0)).or_default();
+        if stack.len() < self.limits.per_endpoint {
+            stack.push(Idle { upstream, since: now });
+        }
+    }
+
+    /// Closes what is too old and what the endpoint closed.
+    pub(crate) fn sweep(&self, now: Instant) {
+        self.idle.borrow_mut().retain(|_, stack| {
+            stack.retain(|candidate| {
+                self.limits.is_fresh(candidate, now) && !candidate.upstream.stream.is_disturbed()
+            });
+            !stack.is_empty()
+        });
+    }
+
+    /// Closes what leads to endpoints that are gone.
+    pub(crate) fn keep_members(&self, is_member: impl Fn(&Arc<Live>) -> bool) {
+        self.idle
+            .borrow_mut()
+            .retain(|_, stack| stack.first().is_some_and(|idle| is_member(&idle.upstream.permit.0)));
+    }
+
+    /// Closes all of them.
+    pub(crate) fn clear(&self) {
+        self.idle.borrow_mut().clear();
+    }
+}
+
+impl IdleLimits {
+    fn is_fresh(&self, candidate: &Idle, now: Instant) -> bool {
+        now.since(candidate.since) < self.idle_timeout && now.since(candidate.upstream.made) < self.max_age
+    }
+}
+
+/// The live record's address: unique while an idle connection holds the record.
+fn key(live: &Arc<Live>) -> usize {
+    Arc::as_ptr(live) as usize
+}
+
+/// Hashes a pointer by one multiplication; there is no attacker who chooses addresses of live records.
+#[derive(Default)]
+pub(crate) struct AddressHasher(u64);
+
+impl Hasher for AddressHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_usize(usize::from(*byte));
+        }
+    }
+
+    fn write_usize(&mut self, value: usize) {
+        // The golden ratio spreads the low bits, which alignment leaves at zero.
+        self.0 = (self.0 ^ value as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(26);
+    }
+}

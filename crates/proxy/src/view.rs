@@ -1,0 +1,63 @@
+//! A worker's view of one cluster: the snapshot it picks from, refreshed when the owner published another.
+//!
+//! Invariants: a pick costs one relaxed pointer comparison and a count that only this worker touches; the view drops
+//! its reference promptly, so that the owner, which keeps one, is the last to hold a snapshot.
+
+use std::cell::RefCell;
+use std::ops::Deref;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Cache};
+use isobar_core::{Live, Snapshot};
+
+/// A snapshot held by a worker; cloning it touches no count that other threads see.
+#[derive(Clone)]
+pub(crate) struct View(Rc<Arc<Snapshot>>);
+
+impl Deref for View {
+    type Target = Snapshot;
+
+    fn deref(&self) -> &Snapshot {
+        &self.0
+    }
+}
+
+/// One cluster as a worker sees it.
+pub(crate) struct ClusterView {
+    current: RefCell<Current>,
+}
+
+struct Current {
+    published: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
+    view: View,
+}
+
+impl ClusterView {
+    pub(crate) fn new(published: Arc<ArcSwap<Snapshot>>) -> Self {
+        let view = View(Rc::new(published.load_full()));
+        Self { current: RefCell::new(Current { published: Cache::new(published), view }) }
+    }
+
+    /// The snapshot to pick from now.
+    pub(crate) fn snapshot(&self) -> View {
+        self.refresh();
+        self.current.borrow().view.clone()
+    }
+
+    /// Takes over what was published; returns whether that was something new.
+    pub(crate) fn refresh(&self) -> bool {
+        let current = &mut *self.current.borrow_mut();
+        let published = current.published.load();
+        if Arc::ptr_eq(published, &current.view.0) {
+            return false;
+        }
+        current.view = View(Rc::new(Arc::clone(published)));
+        true
+    }
+
+    /// Whether a live record belongs to the current snapshot.
+    pub(crate) fn is_member(&self, live: &Arc<Live>) -> bool {
+        self.current.borrow().view.members().iter().any(|member| Arc::ptr_eq(&member.live, live))
+    }
+}
