@@ -1,9 +1,8 @@
 //! The running proxy as the rest of the program holds it: start, watch, drain, end.
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -61,8 +60,8 @@ pub struct Proxy {
     pub(crate) listeners: Vec<Arc<ListenerShared>>,
     closing: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
-    /// Ends when every acceptor has closed its socket.
-    accepting: mpsc::Receiver<()>,
+    /// Ends when every acceptor has closed its socket. In a mutex only so that a proxy can be shared for its metrics.
+    accepting: Mutex<mpsc::Receiver<()>>,
     pub(crate) log: Option<LogWriter>,
 }
 
@@ -119,7 +118,16 @@ impl Proxy {
                 }
             })?);
         }
-        Ok(Self { plan, clusters: inputs.clusters, workers, listeners, closing, threads, accepting, log })
+        Ok(Self {
+            plan,
+            clusters: inputs.clusters,
+            workers,
+            listeners,
+            closing,
+            threads,
+            accepting: Mutex::new(accepting),
+            log,
+        })
     }
 
     /// Appends the metrics as OpenMetrics text, without the final `# EOF`.
@@ -157,7 +165,8 @@ impl Proxy {
     pub fn join(self, grace: Duration) -> DrainReport {
         let end = Instant::now() + grace;
         // The kernel's queues are emptied into the workers before the count means anything.
-        while self.accepting.recv_timeout(end.saturating_duration_since(Instant::now())).is_ok() {}
+        let accepting = self.accepting.into_inner().unwrap_or_else(PoisonError::into_inner);
+        while accepting.recv_timeout(end.saturating_duration_since(Instant::now())).is_ok() {}
         while self.open_connections() > 0 && Instant::now() < end {
             std::thread::sleep(JOIN_STEP);
         }
