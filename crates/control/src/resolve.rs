@@ -17,7 +17,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use isobar_config::settings::{AddressText, EndpointSettings, ServiceSettings};
+use isobar_config::{AddressText, EndpointSettings, ServiceSettings};
 use isobar_core::{Address, Endpoint};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;

@@ -3,7 +3,7 @@
 
 use std::sync::Mutex;
 
-use isobar_config::settings::PoolSettings;
+use isobar_config::PoolSettings;
 use isobar_core::PolicyKind;
 
 use super::*;

@@ -1,3 +1,30 @@
 //! The binary: command line, wiring, admin interface.
+//!
+//! Only this crate reads files, the environment and signals; everything it learns there it hands on as values.
+//! Exit codes: 0 done, 1 the request failed, 2 usage (see `cli`).
 
-fn main() {}
+mod admin;
+mod check;
+mod cli;
+mod files;
+mod limits;
+mod logging;
+mod proxy_command;
+mod readiness;
+mod signals;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {
+        Command::Proxy(args) => proxy_command::run(&args, cli.verbose, cli.log_format),
+        Command::Check(args) => check::run(&args),
+        Command::Completions(args) => cli::print_completions(args.shell),
+    }
+}

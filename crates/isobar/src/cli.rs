@@ -1,0 +1,176 @@
+//! The command line, as types that clap fills in.
+//!
+//! Invariants: only commands that do something are listed; every command shows an example in its help. A usage error
+//! ends with exit code 2, which is clap's own.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use isobar_core::PolicyKind;
+
+use crate::terminal;
+
+/// Exit code of a request that failed.
+pub(crate) const EXIT_FAILED: u8 = 1;
+
+/// Exit code of a command line that makes no sense; clap uses the same.
+pub(crate) const EXIT_USAGE: u8 = 2;
+
+/// The configuration file where none is named.
+const DEFAULT_CONFIG: &str = "isobar.toml";
+
+const EXAMPLES: &str = "\
+Examples:
+  isobar proxy --listen :8080 --to 127.0.0.1:9001 --to 127.0.0.1:9002
+  isobar check isobar.toml";
+
+const PROXY_EXAMPLES: &str = "\
+Examples:
+  isobar proxy -c /etc/isobar/isobar.toml
+  isobar proxy --listen :8080 --to 127.0.0.1:9001 --to 127.0.0.1:9002 --policy round-robin
+
+Addresses: HOST:PORT, :PORT, [::1]:PORT, unix:/path
+
+Signals: SIGTERM and SIGINT drain (a second one stops at once), SIGUSR1 reopens the access log";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  isobar check isobar.toml
+  isobar check --schema > isobar.schema.json";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  isobar completions bash > /etc/bash_completion.d/isobar
+  isobar completions fish > ~/.config/fish/completions/isobar.fish";
+
+/// A load balancer for microservices.
+#[derive(Debug, Parser)]
+#[command(name = "isobar", version, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    /// Log more; twice for still more
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub(crate) verbose: u8,
+
+    /// Form of the log lines on standard error
+    #[arg(long, value_enum, default_value_t = LogLines::Text, value_name = "FORM", global = true)]
+    pub(crate) log_format: LogLines,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the load balancer
+    #[command(after_help = PROXY_EXAMPLES)]
+    Proxy(ProxyArgs),
+    /// Check configuration files and show every error in them
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(CheckArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions(CompletionsArgs),
+}
+
+/// Arguments of `isobar proxy`: a file, or flags that take its place.
+#[derive(Debug, Args)]
+pub(crate) struct ProxyArgs {
+    /// Configuration file
+    #[arg(short, long, value_name = "FILE", default_value = DEFAULT_CONFIG, conflicts_with_all = ["listen", "to", "policy"])]
+    pub(crate) config: PathBuf,
+
+    /// Listen here, without a configuration file; repeat it for each listener
+    #[arg(long, value_name = "ADDR", requires = "to")]
+    pub(crate) listen: Vec<String>,
+
+    /// Send requests here; repeat it for each endpoint
+    #[arg(long, value_name = "ADDR", requires = "listen")]
+    pub(crate) to: Vec<String>,
+
+    /// How an endpoint is chosen for a request
+    #[arg(long, value_name = "NAME", requires = "listen", value_parser = policy_names())]
+    pub(crate) policy: Option<String>,
+}
+
+/// Arguments of `isobar check`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Configuration files
+    #[arg(value_name = "FILE", required_unless_present = "schema")]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// Print the JSON Schema of the configuration instead
+    #[arg(long, conflicts_with = "files")]
+    pub(crate) schema: bool,
+}
+
+/// Arguments of `isobar completions`.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
+}
+
+/// Form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogLines {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+fn policy_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(PolicyKind::ALL.iter().map(|policy| policy.name()))
+}
+
+/// Writes the completion script to standard output.
+pub(crate) fn print_completions(shell: Shell) -> ExitCode {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "isobar", &mut script);
+    terminal::print(&script)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_an_example_that_parses() {
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let examples: Vec<_> = help.lines().filter(|line| line.starts_with("  isobar ")).collect();
+            assert!(!examples.is_empty(), "{} has no example", command.get_name());
+            for example in examples {
+                let words = example.split_whitespace().take_while(|word| *word != ">");
+                assert!(Cli::try_parse_from(words).is_ok(), "{example}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_and_flags_exclude_each_other() {
+        for line in [
+            "isobar proxy -c a.toml --listen :1 --to :2",
+            "isobar proxy --listen :1",
+            "isobar proxy --to 127.0.0.1:2",
+            "isobar proxy --policy p2c",
+            "isobar proxy --listen :1 --to 127.0.0.1:2 --policy fastest",
+            "isobar check",
+            "isobar check --schema a.toml",
+        ] {
+            let error = Cli::try_parse_from(line.split(' ')).map(|_| line).err();
+            assert_eq!(error.map(|error| error.exit_code()), Some(i32::from(EXIT_USAGE)), "{line}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The program's own log: `tracing` to standard error, and panics as lines of it.
+//!
+//! Invariant: a log line that cannot be written is lost and nothing else happens; in particular a closed standard
+//! error panics no thread.
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io;
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::cli::LogLines;
+use crate::terminal;
+
+/// Starts the log and routes panics into it. `verbose` counts the `-v` of the command line.
+///
+/// # Panics
+///
+/// Panics when called twice.
+pub(crate) fn start(verbose: u8, lines: LogLines) {
+    let layer = match lines {
+        LogLines::Json => fmt::layer()
+            .with_writer(io::stderr)
+            .log_internal_errors(false)
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .boxed(),
+        LogLines::Text => fmt::layer()
+            .with_writer(io::stderr)
+            .log_internal_errors(false)
+            .with_ansi(terminal::wants_colour(&io::stderr()))
+            .with_target(verbose > 0)
+            .boxed(),
+    };
+    tracing_subscriber::registry().with(layer.with_filter(levels(verbose))).init();
+    std::panic::set_hook(Box::new(log_panic));
+}
+
+/// Our own crates at the level asked for, other crates only when they warn (or all of them at `-vvv`).
+fn levels(verbose: u8) -> Targets {
+    let (own, others) = match verbose {
+        0 => (LevelFilter::INFO, LevelFilter::WARN),
+        1 => (LevelFilter::DEBUG, LevelFilter::WARN),
+        2 => (LevelFilter::TRACE, LevelFilter::INFO),
+        _ => (LevelFilter::TRACE, LevelFilter::TRACE),
+    };
+    // A target matches by its beginning, so this covers isobar_core, isobar_proxy and the others.
+    Targets::new().with_default(others).with_target("isobar", own)
+}
+
+fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let message = panic.payload_as_str().unwrap_or("(a value that is no text)");
+    let location = panic.location().map(ToString::to_string).unwrap_or_default();
+    let thread = std::thread::current();
+    let thread = thread.name().unwrap_or("unnamed");
+    let backtrace = Backtrace::capture();
+    if backtrace.status() == BacktraceStatus::Captured {
+        tracing::error!(message = "panic", panic = message, location, thread, %backtrace);
+    } else {
+        tracing::error!(message = "panic", panic = message, location, thread);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn verbosity_raises_our_own_crates_before_the_others() {
+        assert!(levels(0).would_enable("isobar_proxy::worker", &Level::INFO));
+        assert!(!levels(0).would_enable("isobar_proxy::worker", &Level::DEBUG));
+        assert!(levels(1).would_enable("isobar", &Level::DEBUG));
+        assert!(!levels(1).would_enable("hyper::proto", &Level::DEBUG));
+        assert!(levels(3).would_enable("hyper::proto", &Level::TRACE));
+    }
+}
