@@ -41,7 +41,7 @@ fn is_host(host: &[u8]) -> bool {
         }
         match rest {
             [b'%', high, low, behind @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-                rest = behind
+                rest = behind;
             }
             _ => return false,
         }

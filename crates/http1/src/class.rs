@@ -74,6 +74,81 @@ pub(crate) fn is_host_byte(b: u8) -> bool {
     CLASSES[usize::from(b)] & HOST != 0
 }
 
+/// Eight bytes looked at in one register.
+const LANES: usize = 8;
+
+/// `byte` in each of the eight.
+const fn each(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; LANES])
+}
+
+/// The top bit of each byte of `word` that is below `bound`, itself at most 128. Bits above the lowest one that is set
+/// may be wrong.
+const fn below(word: u64, bound: u8) -> u64 {
+    word.wrapping_sub(each(bound)) & !word & each(0x80)
+}
+
+/// The same for each byte that equals `byte`.
+const fn equal(word: u64, byte: u8) -> u64 {
+    below(word ^ each(byte), 1)
+}
+
+/// How many bytes at the start of `bytes` are of a class. `stops` marks, in a word of eight, bytes that may not be;
+/// `is_in` decides those, and the last few.
+#[inline]
+fn run(bytes: &[u8], stops: impl Fn(u64) -> u64, is_in: impl Fn(u8) -> bool) -> usize {
+    let mut at = 0;
+    loop {
+        while let Some(lanes) = bytes[at..].first_chunk::<LANES>() {
+            let marks = stops(u64::from_le_bytes(*lanes));
+            if marks != 0 {
+                at += marks.trailing_zeros() as usize / 8;
+                break;
+            }
+            at += LANES;
+        }
+        match bytes.get(at) {
+            Some(&b) if is_in(b) => at += 1,
+            _ => return at,
+        }
+    }
+}
+
+/// How many bytes at the start of `bytes` may stand in a field value.
+#[inline]
+pub(crate) fn value_run(bytes: &[u8]) -> usize {
+    run(bytes, |word| below(word, 0x20) | equal(word, 0x7f), is_value_byte)
+}
+
+/// How many bytes at the start of `bytes` may stand in a request target.
+#[inline]
+pub(crate) fn target_run(bytes: &[u8]) -> usize {
+    run(
+        bytes,
+        |word| below(word, 0x21) | equal(word, 0x7f) | equal(word, b'#') | word & each(0x80),
+        is_target_byte,
+    )
+}
+
+/// How many bytes at the start of `bytes` come before a question mark.
+#[inline]
+pub(crate) fn run_before_query(bytes: &[u8]) -> usize {
+    run(bytes, |word| equal(word, b'?'), |b| b != b'?')
+}
+
+/// How many bytes at the start of `bytes` come before one that matters to a path's normal form: `%`, `\` or `.`.
+#[inline]
+pub(crate) fn plain_path_run(bytes: &[u8]) -> usize {
+    let is_plain = |b| !matches!(b, b'%' | b'\\' | b'.');
+    run(bytes, |word| equal(word, b'%') | equal(word, b'\\') | equal(word, b'.'), is_plain)
+}
+
+/// How many bytes at the start of `bytes` are those of a token.
+#[inline]
+pub(crate) fn token_run(bytes: &[u8]) -> usize {
+    bytes.iter().position(|&b| !is_token_byte(b)).unwrap_or(bytes.len())
+}
+
 #[inline]
 pub(crate) fn is_space(b: u8) -> bool {
     b == b' ' || b == b'\t'

@@ -5,22 +5,24 @@
 //! backslash, are refused, because the next reader may see a different path in them.
 
 use crate::Reject;
-use memchr::memchr3_iter;
+use crate::class::plain_path_run;
 
 /// Brings `path` (without its query) to normal form. `Ok(false)`: it has that form already and `out` is untouched.
 /// `Ok(true)`: the normal form is in `out`, which is cleared first. A path that does not start with a slash, such as `*`,
 /// is only checked.
 pub fn normalize_path(path: &[u8], out: &mut Vec<u8>) -> Result<bool, Reject> {
     let mut has_dots = false;
-    for at in memchr3_iter(b'%', b'\\', b'.', path) {
+    let mut at = plain_path_run(path);
+    while at < path.len() {
         match &path[at..] {
-            [b'\\', ..] => return Err(Reject::EncodedBackslash),
             [b'%', b'0', b'0', ..] => return Err(Reject::EncodedNul),
             [b'%', b'2', b'f' | b'F', ..] => return Err(Reject::EncodedSlash),
-            [b'%', b'5', b'c' | b'C', ..] => return Err(Reject::EncodedBackslash),
+            [b'\\', ..] | [b'%', b'5', b'c' | b'C', ..] => return Err(Reject::EncodedBackslash),
             [b'.', ..] | [b'%', b'2', b'e' | b'E', ..] => has_dots |= at > 0 && path[at - 1] == b'/',
             _ => {}
         }
+        at += 1;
+        at += plain_path_run(&path[at..]);
     }
     if !has_dots || path[0] != b'/' || !segments(path).any(|segment| n_dots(segment) > 0) {
         return Ok(false);

@@ -67,14 +67,16 @@ impl RequestHead {
     ) -> Result<Option<usize>, Reject> {
         self.fields.clear();
         if progress.is_fresh()
-            && let Some((line, len)) = tokenize::request_fast(limits.window(buf), limits, &mut self.fields)
+            && let Some((line, len)) = tokenize::request(limits.window(buf), 0, limits, &mut self.fields)
         {
             self.settle(buf, line)?;
             return Ok(Some(len));
         }
         let Some(len) = progress.advance(buf, limits, StartLine::Request)? else { return Ok(None) };
         self.fields.clear();
-        let line = tokenize::request_by_hand(&buf[..len], &mut self.fields);
+        let start = buf.iter().take_while(|&&b| b == b'\r' || b == b'\n').count();
+        let (line, _) =
+            tokenize::request(&buf[..len], start, limits, &mut self.fields).ok_or(Reject::BadRequestLine)?;
         self.settle(buf, line)?;
         Ok(Some(len))
     }

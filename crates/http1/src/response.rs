@@ -46,14 +46,15 @@ impl ResponseHead {
     ) -> Result<Option<usize>, Reject> {
         self.fields.clear();
         if progress.is_fresh()
-            && let Some((line, len)) = tokenize::response_fast(limits.window(buf), limits, &mut self.fields)
+            && let Some((line, len)) = tokenize::response(limits.window(buf), limits, &mut self.fields)
         {
             self.settle(buf, line, request_method)?;
             return Ok(Some(len));
         }
         let Some(len) = progress.advance(buf, limits, StartLine::Response)? else { return Ok(None) };
         self.fields.clear();
-        let line = tokenize::response_by_hand(&buf[..len], &mut self.fields);
+        let (line, _) =
+            tokenize::response(&buf[..len], limits, &mut self.fields).ok_or(Reject::BadStatusLine)?;
         self.settle(buf, line, request_method)?;
         Ok(Some(len))
     }

@@ -7,7 +7,7 @@
 //!
 //! Sources: RFC 9112 sections 2.2, 3, 4 and 5.
 
-use crate::class::{is_target_byte, is_token_byte, is_value_byte};
+use crate::class::{is_target_byte, is_token_byte, is_value_byte, token_run, value_run};
 use crate::{HeadLimits, Reject};
 
 /// Empty lines before a request line that are skipped (RFC 9112 section 2.2 asks for at least one; old clients sent one
@@ -19,9 +19,6 @@ pub(crate) const METHOD_BYTES_MAX: usize = 32;
 
 /// The fixed start of a version; the digits of major and minor follow, with a dot between them.
 const VERSION_START: &[u8; 5] = b"HTTP/";
-
-/// Length of `HTTP/1.1`.
-pub(crate) const VERSION_LEN: usize = 8;
 
 /// Which start line a head has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,11 +196,10 @@ impl HeadProgress {
 
     fn step_version(&mut self, byte: u8, start_line: StartLine) -> Result<(), Reject> {
         let at = self.part_len();
-        let is_right = match at {
-            0..=4 => byte == VERSION_START[at],
-            5 => byte.is_ascii_digit(),
-            6 => byte == b'.',
-            _ => byte.is_ascii_digit(),
+        let is_right = match VERSION_START.get(at) {
+            Some(&expected) => byte == expected,
+            None if at == 6 => byte == b'.',
+            None => byte.is_ascii_digit(),
         };
         if !is_right {
             return Err(match (start_line, byte) {
@@ -277,12 +273,14 @@ impl FieldScan {
     pub(crate) fn advance(&mut self, bytes: &[u8], n_max: usize) -> Result<(usize, bool), Reject> {
         let mut at = 0;
         while at < bytes.len() {
-            if self.state == FieldState::Value {
-                // Most bytes are those of values.
-                at += bytes[at..].iter().take_while(|&&b| is_value_byte(b)).count();
-                if at == bytes.len() {
-                    break;
-                }
+            // Most bytes change nothing.
+            at += match self.state {
+                FieldState::Name => token_run(&bytes[at..]),
+                FieldState::Value => value_run(&bytes[at..]),
+                _ => 0,
+            };
+            if at == bytes.len() {
+                break;
             }
             let event = self.step(bytes[at], n_max)?;
             at += 1;

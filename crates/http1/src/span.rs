@@ -36,11 +36,4 @@ impl Span {
     pub(crate) fn new(start: usize, end: usize) -> Self {
         Self { start: start as u32, end: end as u32 }
     }
-
-    /// Where `part`, which must be a slice of `whole`, lies in it.
-    #[inline]
-    pub(crate) fn within(whole: &[u8], part: &[u8]) -> Self {
-        let start = part.as_ptr().addr().wrapping_sub(whole.as_ptr().addr());
-        Self::new(start, start + part.len())
-    }
 }

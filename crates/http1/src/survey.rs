@@ -40,10 +40,8 @@ struct Codings {
 struct Options {
     n_all: usize,
     close: bool,
-    keep_alive: bool,
-    upgrade: bool,
-    /// Some that name fields of this message, perhaps.
-    others: bool,
+    /// The set of ids they are names of; [`HeaderId::Other`] for all names without an id.
+    named: u64,
 }
 
 impl Survey {
@@ -73,7 +71,7 @@ impl Survey {
                 _ => {}
             }
         }
-        if survey.options.others {
+        if survey.options.name_others() {
             mark_named(buf, fields);
         }
         Ok(survey)
@@ -108,12 +106,13 @@ impl Survey {
 
     /// Whether the connection persists behind this message (RFC 9112 section 9.3).
     pub(crate) fn keep_alive(&self, version: Version) -> bool {
-        !self.options.close && (version == Version::Http11 || self.options.keep_alive)
+        !self.options.close && (version == Version::Http11 || self.options.name(HeaderId::KeepAlive))
     }
 
     /// The one protocol of `Upgrade`, if `Connection` names that field.
     pub(crate) fn upgrade(&self, buf: &[u8], version: Version) -> Option<Span> {
-        let is_asked = self.options.upgrade && self.n_upgrades == 1 && version == Version::Http11;
+        let is_asked =
+            self.options.name(HeaderId::Upgrade) && self.n_upgrades == 1 && version == Version::Http11;
         self.upgrade.filter(|value| is_asked && is_protocol(value.of(buf)))
     }
 }
@@ -155,14 +154,22 @@ impl Options {
                 self.close = true;
                 continue;
             }
-            match HeaderId::of(option) {
-                HeaderId::KeepAlive => self.keep_alive = true,
-                HeaderId::Upgrade => self.upgrade = true,
-                id if id.is_framing() => return Err(Reject::ConnectionNamesFraming),
-                id => self.others |= !id.is_hop_by_hop(),
+            let id = HeaderId::of(option);
+            if id.is_framing() {
+                return Err(Reject::ConnectionNamesFraming);
             }
+            self.named |= id.bit();
         }
         Ok(())
+    }
+
+    fn name(self, id: HeaderId) -> bool {
+        self.named & id.bit() != 0
+    }
+
+    /// Whether fields may be named that would go on otherwise.
+    fn name_others(self) -> bool {
+        self.named & !(HeaderId::KeepAlive.bit() | HeaderId::Upgrade.bit() | HeaderId::Te.bit()) != 0
     }
 }
 

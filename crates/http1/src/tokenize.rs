@@ -1,19 +1,16 @@
-//! From the bytes of a head to spans, in two ways that agree wherever both apply.
+//! From the bytes of a head to spans, in one pass, for a head that is whole and right.
 //!
-//! *Fast*: `httparse` over a head that is whole in its first read. It takes what this codec refuses (lone line feeds,
-//! lower-case methods, bytes above 127 in targets), so the rest is checked here, and whatever is not plainly right is
-//! left to the scan. *By hand*: for a head that the scan has judged, whose lines need only be cut.
+//! Anything else gives `None` without saying why: the scan is the judge. The two agree on which heads are right, so a head
+//! that the scan found complete is cut here as well.
+//!
+//! `httparse` is not used: it takes much that this codec refuses (lone line feeds, bytes above 127 in targets), so its
+//! work would be done again here, and the mix of its AVX2 with other code cost more than this whole pass where it was
+//! measured. The tests hold the two against each other.
 
-use crate::class::trim;
+use crate::class::{is_space, target_run, token_run, value_run};
 use crate::field::Field;
-use crate::scan::{METHOD_BYTES_MAX, VERSION_LEN};
+use crate::scan::METHOD_BYTES_MAX;
 use crate::{HeadLimits, Span, Version};
-use httparse::Status;
-use memchr::memchr;
-use std::mem::MaybeUninit;
-
-/// Heads with more fields than this go through the scan. Browsers send 10 to 20; the array takes 2 KiB of stack.
-const FAST_FIELDS_MAX: usize = 64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RequestLine {
@@ -29,116 +26,108 @@ pub(crate) struct StatusLine {
     pub(crate) reason: Span,
 }
 
-/// `Some` only for a head that is complete and syntactically beyond doubt; with its length. `fields` must be empty and
-/// may hold anything after `None`.
-pub(crate) fn request_fast(
+/// A request head in `window` from `start` on, and where it ends. `fields` must be empty; it may hold anything after
+/// `None`.
+#[inline]
+pub(crate) fn request(
     window: &[u8],
+    start: usize,
     limits: &HeadLimits,
     fields: &mut Vec<Field>,
 ) -> Option<(RequestLine, usize)> {
-    if !window.first()?.is_ascii_uppercase() {
+    let mut cursor = Cursor { buf: window, at: start };
+    if !window.get(start)?.is_ascii_uppercase() {
         return None;
     }
-    let mut headers = [const { MaybeUninit::uninit() }; FAST_FIELDS_MAX];
-    let mut request = httparse::Request::new(&mut []);
-    let Ok(Status::Complete(len)) = request.parse_with_uninit_headers(window, &mut headers) else {
+    let method = cursor.run(token_run)?;
+    cursor.take(b" ")?;
+    let target = cursor.run(target_run)?;
+    cursor.take(b" ")?;
+    if method.len() > METHOD_BYTES_MAX || target.len() > limits.target_bytes {
         return None;
-    };
-    let (method, target) = (request.method?.as_bytes(), request.path?.as_bytes());
-    let line = RequestLine {
-        method: Span::within(window, method),
-        target: Span::within(window, target),
-        version: if request.version? == 0 { Version::Http10 } else { Version::Http11 },
-    };
-    let is_right = method.len() <= METHOD_BYTES_MAX
-        && target.len() <= limits.target_bytes
-        && request.headers.len() <= limits.n_headers
-        && are_target_bytes(target)
-        && index(&window[..len], request.headers, fields);
-    is_right.then_some((line, len))
+    }
+    let version = cursor.version()?;
+    cursor.take(b"\r\n")?;
+    cursor.fields(limits.n_headers, fields)?;
+    Some((RequestLine { method, target, version }, cursor.at))
 }
 
 /// The same for a response.
-pub(crate) fn response_fast(
+#[inline]
+pub(crate) fn response(
     window: &[u8],
     limits: &HeadLimits,
     fields: &mut Vec<Field>,
 ) -> Option<(StatusLine, usize)> {
-    if *window.first()? != b'H' {
-        return None;
+    let mut cursor = Cursor { buf: window, at: 0 };
+    let version = cursor.version()?;
+    cursor.take(b" ")?;
+    let status = cursor.status()?;
+    let reason = match cursor.take(b" ") {
+        Some(()) => cursor.run(value_run)?,
+        None => Span::new(cursor.at, cursor.at),
+    };
+    cursor.take(b"\r\n")?;
+    cursor.fields(limits.n_headers, fields)?;
+    Some((StatusLine { version, status, reason }, cursor.at))
+}
+
+struct Cursor<'a> {
+    buf: &'a [u8],
+    at: usize,
+}
+
+impl Cursor<'_> {
+    /// Consumes exactly these bytes.
+    #[inline]
+    fn take<const N: usize>(&mut self, expected: &[u8; N]) -> Option<()> {
+        let found = self.buf.get(self.at..)?.first_chunk::<N>()?;
+        (found == expected).then(|| self.at += N)
     }
-    let mut headers = [const { MaybeUninit::uninit() }; FAST_FIELDS_MAX];
-    let mut response = httparse::Response::new(&mut []);
-    let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
-        &mut response,
-        window,
-        &mut headers,
-    );
-    let Ok(Status::Complete(len)) = parsed else { return None };
-    if response.headers.len() > limits.n_headers || !index(&window[..len], response.headers, fields) {
-        return None;
+
+    /// Consumes as many bytes as `class` says; they may be none.
+    #[inline]
+    fn run(&mut self, class: impl Fn(&[u8]) -> usize) -> Option<Span> {
+        let start = self.at;
+        self.at += class(self.buf.get(start..)?);
+        Some(Span::new(start, self.at))
     }
-    let (line, _) = status_line(window);
-    (line.status >= 100).then_some((line, len))
-}
 
-/// Adds `headers` to `fields`. False unless every line of `head` ends with CR and LF.
-fn index(head: &[u8], headers: &[httparse::Header<'_>], fields: &mut Vec<Field>) -> bool {
-    let mut are_ended = head.ends_with(b"\r\n\r\n");
-    fields.extend(headers.iter().map(|header| {
-        let name = Span::within(head, header.name.as_bytes());
-        // The line before this name ends with a line feed, as httparse saw to.
-        are_ended &= head[name.start as usize - 2] == b'\r';
-        Field::new(head, name, Span::within(head, header.value))
-    }));
-    are_ended
-}
-
-/// Without a branch per byte, so that it becomes wide instructions.
-fn are_target_bytes(target: &[u8]) -> bool {
-    !target.iter().fold(false, |is_wrong, &b| is_wrong | (b <= 0x20) | (b >= 0x7f) | (b == b'#'))
-}
-
-/// Cuts a request head that the scan found complete.
-pub(crate) fn request_by_hand(head: &[u8], fields: &mut Vec<Field>) -> RequestLine {
-    let start = head.iter().take_while(|&&b| b == b'\r' || b == b'\n').count();
-    let method = Span::new(start, find(head, b' ', start));
-    let target = Span::new(method.end as usize + 1, find(head, b' ', method.end as usize + 1));
-    let version_end = target.end as usize + 1 + VERSION_LEN;
-    fields_by_hand(head, version_end + 2, fields);
-    RequestLine { method, target, version: Version::of_minor(head[version_end - 1]) }
-}
-
-/// Cuts a response head that the scan found complete.
-pub(crate) fn response_by_hand(head: &[u8], fields: &mut Vec<Field>) -> StatusLine {
-    let (line, line_end) = status_line(head);
-    fields_by_hand(head, line_end, fields);
-    line
-}
-
-/// The status line, known to be right, and where the next line starts. Cut by hand on both ways, because httparse drops a
-/// reason with bytes above 127.
-fn status_line(head: &[u8]) -> (StatusLine, usize) {
-    let status = head[VERSION_LEN + 1..VERSION_LEN + 4].iter().fold(0, |n, b| n * 10 + u16::from(b - b'0'));
-    let reason_end = find(head, b'\r', VERSION_LEN + 4);
-    let reason = Span::new(reason_end.min(VERSION_LEN + 5), reason_end);
-    (StatusLine { version: Version::of_minor(head[VERSION_LEN - 1]), status, reason }, reason_end + 2)
-}
-
-fn fields_by_hand(head: &[u8], start: usize, fields: &mut Vec<Field>) {
-    let mut at = start;
-    // The empty line has two bytes.
-    while at + 2 < head.len() {
-        let colon = find(head, b':', at);
-        let end = find(head, b'\r', colon);
-        let value = trim(&head[colon + 1..end]);
-        let value = if value.is_empty() { Span::new(end, end) } else { Span::within(head, value) };
-        fields.push(Field::new(head, Span::new(at, colon), value));
-        at = end + 2;
+    #[inline]
+    fn version(&mut self) -> Option<Version> {
+        self.take(b"HTTP/1.")?;
+        let digit = *self.buf.get(self.at).filter(|digit| digit.is_ascii_digit())?;
+        self.at += 1;
+        Some(Version::of_minor(digit))
     }
-}
 
-/// Where `byte` is next at or behind `from`.
-fn find(head: &[u8], byte: u8, from: usize) -> usize {
-    memchr(byte, &head[from..]).map_or(head.len(), |n| from + n)
+    #[inline]
+    fn status(&mut self) -> Option<u16> {
+        let digits = *self.buf.get(self.at..)?.first_chunk::<3>()?;
+        self.at += 3;
+        let is_right = digits[0] != b'0' && digits.iter().all(u8::is_ascii_digit);
+        is_right.then(|| digits.iter().fold(0, |n, b| n * 10 + u16::from(b - b'0')))
+    }
+
+    /// Field lines and the empty line behind them.
+    #[inline]
+    fn fields(&mut self, n_max: usize, fields: &mut Vec<Field>) -> Option<()> {
+        while *self.buf.get(self.at)? != b'\r' {
+            let name = self.run(token_run)?;
+            self.take(b":")?;
+            while is_space(*self.buf.get(self.at)?) {
+                self.at += 1;
+            }
+            let mut value = self.run(value_run)?;
+            self.take(b"\r\n")?;
+            while !value.is_empty() && is_space(self.buf[value.end as usize - 1]) {
+                value.end -= 1;
+            }
+            if name.is_empty() || fields.len() == n_max {
+                return None;
+            }
+            fields.push(Field::new(self.buf, name, value));
+        }
+        self.take(b"\r\n")
+    }
 }
