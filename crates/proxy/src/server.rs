@@ -165,8 +165,10 @@ impl Proxy {
     pub fn join(self, grace: Duration) -> DrainReport {
         let end = Instant::now() + grace;
         // The kernel's queues are emptied into the workers before the count means anything.
-        let accepting = self.accepting.into_inner().unwrap_or_else(PoisonError::into_inner);
-        while accepting.recv_timeout(end.saturating_duration_since(Instant::now())).is_ok() {}
+        {
+            let accepting = self.accepting.lock().unwrap_or_else(PoisonError::into_inner);
+            while accepting.recv_timeout(end.saturating_duration_since(Instant::now())).is_ok() {}
+        }
         while self.open_connections() > 0 && Instant::now() < end {
             std::thread::sleep(JOIN_STEP);
         }
