@@ -1,4 +1,4 @@
-//! What the control side knows, as `OpenMetrics` text: endpoints by service and state, and events by service.
+//! What the control side knows and no snapshot tells, as `OpenMetrics` text: events by service.
 //!
 //! Invariant: each call writes whole metric families, each once, without the closing `# EOF`.
 
@@ -31,27 +31,19 @@ impl EventCounts {
 
 /// Appends the metrics of these clusters.
 pub fn render_metrics(clusters: &[ClusterHandle], out: &mut String) {
-    out.push_str("# TYPE isobar_endpoints gauge\n# HELP isobar_endpoints Endpoints by service and state.\n");
-    for cluster in clusters {
-        // Nothing probes yet, so no endpoint has a verdict.
-        let n_endpoints = cluster.published().load().members().len();
-        sample(out, "isobar_endpoints", cluster.service(), ("state", "unknown"), n_endpoints as u64);
-    }
     out.push_str(
         "# TYPE isobar_endpoint_events counter\n# HELP isobar_endpoint_events Changes of a service's endpoints.\n",
     );
     for cluster in clusters {
         for (name, count) in EVENTS.iter().zip(&cluster.events().0) {
-            let count = count.load(Ordering::Relaxed);
-            sample(out, "isobar_endpoint_events_total", cluster.service(), ("event", name), count);
+            let (service, count) = (Escaped(cluster.service()), count.load(Ordering::Relaxed));
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                out,
+                "isobar_endpoint_events_total{{service=\"{service}\",event=\"{name}\"}} {count}"
+            );
         }
     }
-}
-
-fn sample(out: &mut String, name: &str, service: &str, (label, value): (&str, &str), number: u64) {
-    let service = Escaped(service);
-    // Writing to a String cannot fail.
-    let _ = writeln!(out, "{name}{{service=\"{service}\",{label}=\"{value}\"}} {number}");
 }
 
 /// A label value with the three characters escaped that `OpenMetrics` (section "Escaping" of its ABNF) demands.
@@ -80,7 +72,7 @@ mod tests {
     use crate::resolve::tests::tcp_endpoint;
 
     #[tokio::test]
-    async fn endpoints_and_events_are_counted_by_service_and_names_are_escaped() {
+    async fn events_are_counted_by_service_and_names_are_escaped() {
         let one = tcp_endpoint("a", "127.0.0.1:1");
         let cart = spawn("cart", PolicyKind::RoundRobin, vec![one.clone(), one]);
         let odd = spawn("a\"b\\c\nd", PolicyKind::P2c, Vec::new());
@@ -88,8 +80,7 @@ mod tests {
         render_metrics(&[cart, odd], &mut out);
         let lines: Vec<_> = out.lines().collect();
         for line in [
-            "isobar_endpoints{service=\"cart\",state=\"unknown\"} 1",
-            "isobar_endpoints{service=\"a\\\"b\\\\c\\nd\",state=\"unknown\"} 0",
+            "isobar_endpoint_events_total{service=\"a\\\"b\\\\c\\nd\",event=\"added\"} 0",
             "isobar_endpoint_events_total{service=\"cart\",event=\"added\"} 1",
             "isobar_endpoint_events_total{service=\"cart\",event=\"duplicate-dropped\"} 1",
         ] {

@@ -177,7 +177,8 @@ fn a_scrape_after_traffic_is_open_metrics_and_counts_it() {
     }
     assert_eq!(get(web, "/nothing").0, 404);
     let after = openmetrics::parse(&get(admin, "/metrics").1).unwrap();
-    assert_eq!(after.get(r#"isobar_endpoints{service="cart",state="unknown"}"#), Some(&1.0));
+    assert_eq!(after.get(r#"isobar_endpoint_events_total{service="cart",event="added"}"#), Some(&1.0));
+    assert!(after.contains_key("process_open_fds"));
     let requests = |samples: &openmetrics::Samples| -> f64 {
         samples.iter().filter(|(name, _)| name.starts_with("isobar_requests_total")).map(|(_, n)| n).sum()
     };
