@@ -60,6 +60,7 @@ impl ChunkLine {
     pub(crate) fn step(&mut self, byte: u8) -> Result<Option<Chunk>, Reject> {
         match (self.state, byte) {
             (State::Size, b'\r') if self.n_digits > 0 => self.state = State::Cr,
+            (State::Name | State::Token | State::QuotedEnd, b'\r') => self.state = State::Cr,
             (State::Cr, b'\n') => {
                 return Ok(Some(Chunk { size: self.size, n_extension_bytes: self.n_extension_bytes }));
             }
@@ -85,11 +86,9 @@ impl ChunkLine {
     /// `*( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )`
     fn step_extension(&mut self, byte: u8) -> Result<(), Reject> {
         use State::{
-            BeforeSemicolon, Cr, Escaped, Name, NameEnd, NameStart, Quoted, QuotedEnd, Size, Token,
-            ValueStart,
+            BeforeSemicolon, Escaped, Name, NameEnd, NameStart, Quoted, QuotedEnd, Size, Token, ValueStart,
         };
         self.state = match (self.state, byte) {
-            (Name | Token | QuotedEnd, b'\r') => Cr,
             (Size | BeforeSemicolon | Name | NameEnd | Token | QuotedEnd, b';') => NameStart,
             (Size | BeforeSemicolon | Token | QuotedEnd, b) if is_space(b) => BeforeSemicolon,
             (NameStart | ValueStart, b) if is_space(b) => self.state,
@@ -101,7 +100,6 @@ impl ChunkLine {
             (Quoted, b'"') => QuotedEnd,
             (Quoted, b'\\') => Escaped,
             (Quoted | Escaped, b) if is_value_byte(b) => Quoted,
-            (BeforeSemicolon, _) if self.n_extension_bytes == 1 => return Err(Reject::BadChunkSize),
             _ => return Err(Reject::BadChunkExtension),
         };
         self.n_extension_bytes += 1;
