@@ -179,6 +179,8 @@ fn build_isobar(layout: &Layout, given: Option<&Path>) -> Result<PathBuf, BenchE
 
 fn build_pingora(layout: &Layout, _: Option<&Path>) -> Result<PathBuf, BenchError> {
     eprintln!("building the Pingora peer (release; minutes when it is new)");
+    // One of its dependencies builds C with cmake: better to hear that in one line than from a build script.
+    output_of(Command::new("cmake").arg("--version"))?;
     let own = layout.root().join("bench/pingora-peer");
     let mut cargo = cargo(layout);
     cargo.args(["build", "--release", "--locked", "--manifest-path"]).arg(own.join("Cargo.toml"));

@@ -89,8 +89,8 @@ pub(crate) fn run_tests(mut command: Command, counts: &mut Counts) -> Result<(),
     if rest > 0 {
         failed.push(format!("and {rest} more"));
     }
-    let names = failed.join("\n      ");
-    Err(format!("`{shown}`: {status}\n      {names}"))
+    failed.insert(0, format!("`{shown}`: {status}"));
+    Err(failed.join("\n      "))
 }
 
 /// Passes each line on and reads it for counts and failed tests. Bytes that are no UTF-8 are shown replaced.
