@@ -169,6 +169,7 @@ impl Running {
         info!(delay = ?runtime.shutdown_delay, grace = ?runtime.shutdown_grace, "not ready any more");
         std::thread::sleep(runtime.shutdown_delay);
         self.seat.with(Proxy::drain);
+        info!("draining");
         let deadline = Instant::now() + runtime.shutdown_grace;
         // Joining takes the proxy away from the admin interface, so it comes when there is nothing left to tell.
         while self.seat.with(Proxy::open_connections).is_some_and(|n| n > 0) && Instant::now() < deadline {

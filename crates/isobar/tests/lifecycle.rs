@@ -209,3 +209,61 @@ fn a_port_in_use_ends_the_start_with_1_and_names_the_port() {
         assert_eq!(proxy.end().code(), Some(1));
     }
 }
+
+/// An endpoint that has read a request's head and waits to be told what to do.
+fn held_request(proxy: &Proxy, endpoint: &TcpListener) -> (TcpStream, TcpStream) {
+    let web = address(&proxy.wait_for("listening"));
+    let mut caller = TcpStream::connect(web).unwrap();
+    caller.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(caller, "GET /cart HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    let mut upstream = endpoint.accept().unwrap().0;
+    upstream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        upstream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    (caller, upstream)
+}
+
+fn config_with_endpoint(runtime: &str) -> (TcpListener, String) {
+    let endpoint = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = endpoint.local_addr().unwrap().to_string();
+    (endpoint, config(runtime).replace("127.0.0.1:9\"", &format!("{address}\"")))
+}
+
+#[test]
+fn a_request_in_flight_outlives_the_listener_and_the_admin_interface_tells_of_it() {
+    let (endpoint, config) = config_with_endpoint(r#"shutdown_grace = "1m""#);
+    let proxy = Proxy::spawn(&config);
+    let (mut caller, mut upstream) = held_request(&proxy, &endpoint);
+    let admin = address(&proxy.wait_for("admin interface listening"));
+    proxy.send(Signal::TERM);
+    proxy.wait_for("draining");
+    assert_eq!(get(admin, "/readyz").0, 503);
+    let samples = openmetrics::parse(&get(admin, "/metrics").1).unwrap();
+    let open = samples.iter().find(|(name, _)| name.starts_with("isobar_connections_open")).unwrap();
+    assert!((open.1 - 1.0).abs() < 0.5, "{open:?}");
+    write!(upstream, "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ndone").unwrap();
+    let mut answer = String::new();
+    caller.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("done"), "{answer}");
+    proxy.wait_for("stopped");
+    assert_eq!(proxy.end().code(), Some(0));
+}
+
+#[test]
+fn a_request_that_outlasts_the_grace_is_cut_and_counted() {
+    let (endpoint, config) = config_with_endpoint(r#"shutdown_grace = "1ms""#);
+    let proxy = Proxy::spawn(&config);
+    let (mut caller, upstream) = held_request(&proxy, &endpoint);
+    proxy.send(Signal::TERM);
+    assert_eq!(proxy.wait_for("connections were cut")["connections"], 1);
+    proxy.wait_for("stopped");
+    assert_eq!(proxy.end().code(), Some(0));
+    let mut rest = Vec::new();
+    // A reset or an end, but nothing that looks like an answer.
+    assert!(caller.read_to_end(&mut rest).is_err() || rest.is_empty(), "{}", String::from_utf8_lossy(&rest));
+    drop(upstream);
+}
