@@ -1,6 +1,6 @@
 //! Reads what a route does with a request: exactly one of `service`, `split`, `redirect` and `respond`.
 
-use crate::diagnose::Diagnostic;
+use crate::diagnose::{Diagnostic, Echo};
 use crate::fields::Fields;
 use crate::keys::BODY_MAX;
 use crate::place::Placed;
@@ -24,7 +24,7 @@ pub(crate) fn read(fields: &Fields<'_>) -> RouteAction {
         [] => {
             if let Some(place) = &fields.place {
                 let finding =
-                    Diagnostic::error(place, "this route does nothing with its requests").secondary();
+                    Diagnostic::error(place, "this route does nothing with its requests").echo(Echo::Missing);
                 cx.reports.add(finding.help("add one of `service`, `split`, `redirect` and `respond`"));
             }
         }
@@ -97,35 +97,27 @@ fn check_template(fields: &Fields<'_>, to: &Placed<String>) {
     let mut problems = Vec::new();
     if !absolute {
         let host = text.split('/').next().unwrap_or_default();
-        let help = if host.contains('.') {
-            format!("write \"https://{text}\"")
-        } else {
-            format!("write \"/{text}\"")
-        };
-        problems.push(("is neither a URL nor a path".to_owned(), help));
+        let start = if host.contains('.') { "https://" } else { "/" };
+        problems.push((", which is neither a URL nor a path".to_owned(), format!("write \"{start}{text}\"")));
     }
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         let help = "write other characters percent-encoded, such as %20 for a space".to_owned();
-        problems.push(("holds a character that no URL has".to_owned(), help));
+        problems.push((", which holds a character that no URL has".to_owned(), help));
     }
     for part in text.split('{').skip(1) {
-        let (name, closed) = part.split_once('}').map_or((part, false), |(name, _)| (name, true));
-        if closed && PLACEHOLDERS.contains(&name) {
+        let Some((name, _)) = part.split_once('}') else {
+            problems.push((format!(", where `{{{part}` is not closed"), "close it with }".to_owned()));
+            continue;
+        };
+        if PLACEHOLDERS.contains(&name) {
             continue;
         }
-        let help = match nearest(name, PLACEHOLDERS) {
-            Some(near) => format!("did you mean `{{{near}}}`?"),
-            None => {
-                "{host}, {path} and {query} stand for those of the request; write %7B for a brace".to_owned()
-            }
-        };
-        problems.push((
-            format!("has `{{{name}{}`, which stands for nothing", if closed { "}" } else { "" }),
-            help,
-        ));
+        let known = "{host}, {path} and {query} stand for those of the request; write %7B for a brace";
+        let near = nearest(name, PLACEHOLDERS).map(|near| format!("did you mean `{{{near}}}`?"));
+        problems.push((format!(", where `{{{name}}}` stands for nothing"), near.unwrap_or(known.to_owned())));
     }
     for (problem, help) in problems {
-        let finding = Diagnostic::error(&to.place, format!("`redirect.to` is \"{text}\", which {problem}"));
+        let finding = Diagnostic::error(&to.place, format!("`redirect.to` is \"{text}\"{problem}"));
         fields.cx.reports.add(finding.help(help));
     }
 }

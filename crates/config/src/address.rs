@@ -62,10 +62,11 @@ impl FromStr for AddressText {
             return Err(without_port(text));
         };
         if host.contains(':') {
-            let hint = if text.parse::<Ipv6Addr>().is_ok() {
-                format!("write \"[{text}]:PORT\"")
-            } else {
+            // `::1:8080` is an IPv6 address as well, but hardly meant as one.
+            let hint = if host.parse::<Ipv6Addr>().is_ok() || text.parse::<Ipv6Addr>().is_err() {
                 format!("write \"[{host}]:{port}\"")
+            } else {
+                format!("write \"[{text}]:PORT\"")
             };
             return Err(AddressError::new("an IPv6 address stands in brackets", hint));
         }
@@ -133,7 +134,10 @@ fn bracketed(rest: &str) -> Result<AddressText, AddressError> {
 }
 
 fn without_port(text: &str) -> AddressError {
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+    if text.is_empty() {
+        return AddressError::new("it is empty", "write \"HOST:PORT\"");
+    }
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
         return AddressError::new(
             "the host is missing",
             format!("write \"127.0.0.1:{text}\" or \":{text}\""),

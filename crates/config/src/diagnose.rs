@@ -19,6 +19,21 @@ pub enum Severity {
     Warning,
 }
 
+/// What kind of syntax error may be behind a finding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Echo {
+    /// It is the syntax error.
+    Syntax,
+    /// It is a syntax error that spoils the file from there on.
+    SyntaxToEnd,
+    /// None, unless on the same line: it stands by itself.
+    None,
+    /// Any: something that seems to be missing may stand where the syntax is broken.
+    Missing,
+    /// One in a header above: the key stands in another table than was meant.
+    Misplaced,
+}
+
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -34,8 +49,8 @@ pub struct Diagnostic {
     pub related: Vec<(Place, String)>,
     /// What to do about it.
     pub help: Option<String>,
-    /// True for findings that a syntax error may have caused: something that seems to be missing.
-    pub(crate) secondary: bool,
+    /// Whether it may be the echo of a syntax error.
+    pub(crate) echo: Echo,
 }
 
 impl Diagnostic {
@@ -53,7 +68,7 @@ impl Diagnostic {
 
     fn new(severity: Severity, place: Option<Place>, message: String) -> Self {
         let (label, related) = (String::new(), Vec::new());
-        Self { severity, message, place, label, related, help: None, secondary: false }
+        Self { severity, message, place, label, related, help: None, echo: Echo::None }
     }
 
     pub(crate) fn label(mut self, label: impl Into<String>) -> Self {
@@ -71,8 +86,8 @@ impl Diagnostic {
         self
     }
 
-    pub(crate) fn secondary(mut self) -> Self {
-        self.secondary = true;
+    pub(crate) fn echo(mut self, echo: Echo) -> Self {
+        self.echo = echo;
         self
     }
 }

@@ -8,9 +8,10 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::diagnose::{Diagnostic, Reports};
+use crate::diagnose::Reports;
 use crate::environment::{Environment, substitute};
 use crate::place::{FileId, Place, Sources};
+use crate::syntax;
 
 /// A value and its place; a table written with a header has the header as its place.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(crate) struct Node {
 #[derive(Debug)]
 pub(crate) enum Value {
     Text(String),
+    /// A string whose variables could not be replaced, which is reported already.
+    Broken,
     /// `None`: a number that does not fit.
     Integer(Option<i128>),
     Flag(bool),
@@ -56,7 +59,7 @@ impl Node {
     /// What it is, as in "expected a duration, found a number".
     pub(crate) fn kind(&self) -> &'static str {
         match self.value {
-            Value::Text(_) => "a string",
+            Value::Text(_) | Value::Broken => "a string",
             Value::Integer(_) => "a whole number",
             Value::Float => "a decimal number",
             Value::Flag(_) => "true or false",
@@ -79,30 +82,11 @@ pub(crate) fn parse(
     let (root, errors) = DeTable::parse_recoverable(text);
     let builder = Builder { sources, file, environment, reports };
     let table = builder.table(root.get_ref());
-    let mut errors: Vec<(Place, String)> = errors
-        .iter()
-        .map(|error| (sources.clamp(file, error.span().unwrap_or(0..0)), error.message().to_owned()))
-        .collect();
-    errors.sort_by_key(|(place, _)| place.span.start);
-    // What follows a first error in a line is most often its echo.
-    errors.dedup_by_key(|(place, _)| sources.line_and_column(file, place.span.start).0);
-    for (place, message) in &errors {
-        reports.add(syntax_error(place, message));
+    let errors = syntax::refine(sources, file, &errors);
+    for finding in &errors {
+        reports.add(finding.clone());
     }
-    (table, errors.into_iter().map(|(place, _)| place).collect())
-}
-
-fn syntax_error(place: &Place, message: &str) -> Diagnostic {
-    let finding = Diagnostic::error(place, format!("this is not TOML: {message}"));
-    if message.starts_with("string values must be quoted") {
-        finding.help("put the value in double quotes")
-    } else if message.starts_with("duplicate key") {
-        finding.help(
-            "a key, and a table in [ ], may be written once; several listeners are several [[listeners]]",
-        )
-    } else {
-        finding
-    }
+    (table, errors.into_iter().filter_map(|finding| finding.place).collect())
 }
 
 struct Builder<'a> {
@@ -133,9 +117,8 @@ impl Builder<'_> {
     fn node(&self, value: &Spanned<DeValue<'_>>) -> Node {
         let place = self.place(value.span());
         let value = match value.get_ref() {
-            DeValue::String(text) => {
-                Value::Text(substitute(text, &place, self.sources, self.environment, self.reports))
-            }
+            DeValue::String(text) => substitute(text, &place, self.sources, self.environment, self.reports)
+                .map_or(Value::Broken, Value::Text),
             DeValue::Integer(number) => {
                 Value::Integer(i128::from_str_radix(number.as_str(), number.radix()).ok())
             }

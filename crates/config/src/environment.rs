@@ -12,49 +12,50 @@ pub(crate) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 /// Bytes a string value may grow to. The longest legal value is a response body of 64 KiB.
 const EXPANDED_MAX: usize = 1 << 20;
 
-/// Replaces every `${NAME}`; what cannot be replaced is reported and left as it is.
+/// Replaces every `${NAME}`; `None`, with findings, if one cannot be replaced.
 pub(crate) fn substitute(
     text: &str,
     place: &Place,
     sources: &Sources,
     environment: Environment<'_>,
     reports: &Reports,
-) -> String {
+) -> Option<String> {
     let mut result = String::new();
     let mut rest = text;
-    while let Some(at) = rest.find("${") {
+    let mut sound = true;
+    for number in 0.. {
+        let Some(at) = rest.find("${") else { break };
         let (before, reference) = rest.split_at(at);
+        rest = &reference[2..];
         if let Some(before) = before.strip_suffix('$') {
             result.push_str(before);
             result.push_str("${");
-            rest = &reference[2..];
             continue;
         }
         result.push_str(before);
         let name = reference.find('}').map(|end| &reference[2..end]).filter(|name| is_variable_name(name));
         let Some(name) = name else {
-            reports.add(malformed(&reference_place("${", place, sources)));
-            result.push_str(reference);
-            return result;
+            reports.add(malformed(&reference_place(number, 2, place, sources)));
+            sound = false;
+            continue;
         };
-        let written = &reference[..name.len() + 3];
+        rest = &rest[name.len() + 1..];
         if let Some(value) = environment(name) {
             result.push_str(&value);
         } else {
-            reports.add(unset(name, &reference_place(written, place, sources)));
-            result.push_str(written);
+            reports.add(unset(name, &reference_place(number, name.len() + 3, place, sources)));
+            sound = false;
         }
-        rest = &reference[written.len()..];
         if result.len() > EXPANDED_MAX {
             reports.add(Diagnostic::error(
                 place,
-                "this string is longer than 1 MiB once its variables are replaced",
+                "this string is longer than 1MiB once its variables are replaced",
             ));
-            return result;
+            return None;
         }
     }
     result.push_str(rest);
-    result
+    sound.then_some(result)
 }
 
 fn malformed(place: &Place) -> Diagnostic {
@@ -68,11 +69,11 @@ fn unset(name: &str, place: &Place) -> Diagnostic {
         .help(format!("set {name}, or write $${{{name}}} for the literal text"))
 }
 
-/// The place of a reference within its string; the whole string where escapes hide it.
-fn reference_place(written: &str, place: &Place, sources: &Sources) -> Place {
-    let Some(at) = sources.text(place).find(written) else { return place.clone() };
+/// The place of the reference with that number in its string; the whole string where escapes hide it.
+fn reference_place(number: usize, len: usize, place: &Place, sources: &Sources) -> Place {
+    let Some((at, _)) = sources.text(place).match_indices("${").nth(number) else { return place.clone() };
     let start = place.span.start + at;
-    Place { file: place.file, span: start..start + written.len() }
+    sources.clamp(place.file, start..(start + len).min(place.span.end))
 }
 
 fn is_variable_name(name: &str) -> bool {

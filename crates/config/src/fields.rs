@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::diagnose::{Diagnostic, Reports};
 use crate::document::{Entry, Node, Table, Value};
-use crate::mistakes::{check_key, choose, kind_error, text_of, texts_of, wrong_kind};
+use crate::mistakes::{check_key, check_required, choose, text_of, texts_of, wrong_kind};
 use crate::place::{Place, Placed, Sources};
 use crate::spec::{Default, KeySpec, Kind, TableSpec};
 use crate::units::{UnitError, format_duration, format_size, parse_duration, parse_size};
@@ -45,13 +45,7 @@ impl<'a> Fields<'a> {
             return None;
         };
         let fields = Self::of_table(cx, spec, table, &node.place);
-        for key in spec.keys.iter().filter(|key| key.default == Default::Required) {
-            if table.entry(key.name).is_none() {
-                let message = format!("{} needs `{}`", spec.what, key.name);
-                let help = format!("add `{} = ...`: {}", key.name, key.kind.expected());
-                cx.reports.add(Diagnostic::error(&node.place, message).help(help).secondary());
-            }
-        }
+        check_required(cx, spec, table, &node.place);
         Some(fields)
     }
 
@@ -229,15 +223,7 @@ impl<'a> Fields<'a> {
         if let Value::Text(text) = &node.value {
             return Some((text, node));
         }
-        let finding = kind_error(node, &self.key(name).kind, &format!("`{}`", self.label(name)));
-        let finding = match (&node.value, &self.key(name).kind) {
-            (Value::Integer(Some(number)), Kind::Duration(_)) => {
-                finding.help(format!("give it a unit and quotes: \"{number}s\" or \"{number}ms\""))
-            }
-            (Value::Integer(Some(number)), _) => finding.help(format!("put it in quotes: \"{number}\"")),
-            _ => finding,
-        };
-        self.cx.reports.add(finding);
+        wrong_kind(self.cx, node, &self.key(name).kind, &format!("`{}`", self.label(name)));
         None
     }
 

@@ -41,6 +41,7 @@ mod settings;
 mod shadow;
 mod spec;
 mod suggest;
+mod syntax;
 mod text;
 mod units;
 

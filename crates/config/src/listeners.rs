@@ -2,7 +2,7 @@
 //!
 //! Invariants of what comes out: names are unique, no two addresses clash, a target fits into a head.
 
-use crate::diagnose::Diagnostic;
+use crate::diagnose::{Diagnostic, Echo};
 use crate::fields::{Context, Fields};
 use crate::settings::{AddressText, AdminSettings, ListenerLimits, ListenerSettings, ListenerTimeouts};
 use crate::text::{check_name, listen_address};
@@ -18,10 +18,10 @@ pub(crate) fn read<'a>(
     admin: Option<&AdminSettings>,
 ) -> Vec<ListenerSettings> {
     let tables: Vec<Fields<'a>> = roots.iter().flat_map(|root| root.tables("listeners")).collect();
-    if tables.is_empty() {
+    if roots.iter().all(|root| root.entry("listeners").is_none()) {
         let help = "add [[listeners]] with name = \"web\", listen = \":8080\" and service = \"NAME\"";
         if let Some(place) = &roots[0].place {
-            cx.reports.add(Diagnostic::error(place, "there is no listener").help(help).secondary());
+            cx.reports.add(Diagnostic::error(place, "there is no listener").help(help).echo(Echo::Missing));
         }
     }
     if let Some(place) = tables.get(LISTENERS_MAX).and_then(|fields| fields.place.as_ref()) {

@@ -4,14 +4,15 @@
 //! most likely caused (on its line, or something that seems to be missing) are left out: the syntax has to be mended first.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use crate::diagnose::{Diagnostics, Reports};
+use crate::diagnose::{Diagnostics, Echo, Reports};
 use crate::environment::Environment;
 use crate::fields::{Context, Fields};
 use crate::include::{FileSource, Gathered, gather};
 use crate::keys;
-use crate::place::{Place, Sources};
+use crate::place::Place;
 use crate::settings::Settings;
 use crate::{listeners, references, routes, runtime, services};
 
@@ -83,14 +84,25 @@ fn drop_echoes(findings: &mut Diagnostics, syntax_errors: &[Place]) {
         return;
     }
     let Diagnostics { sources, list, .. } = findings;
-    let line = |sources: &Sources, place: &Place| {
-        (place.file, sources.line_and_column(place.file, place.span.start).0)
-    };
-    let broken: Vec<_> = syntax_errors.iter().map(|place| line(sources, place)).collect();
+    let line = |place: &Place| (place.file, sources.line_and_column(place.file, place.span.start).0);
+    let broken: HashSet<_> = syntax_errors.iter().map(line).collect();
+    let headers: Vec<&Place> =
+        syntax_errors.iter().filter(|place| sources.line_text(place).starts_with('[')).collect();
+    let ends: Vec<Place> = list
+        .iter()
+        .filter(|finding| finding.echo == Echo::SyntaxToEnd)
+        .filter_map(|finding| finding.place.clone())
+        .collect();
     list.retain(|finding| {
         let Some(place) = &finding.place else { return true };
-        let syntax = syntax_errors.contains(place) && finding.message.starts_with("this is not TOML");
-        let echo = finding.secondary || broken.contains(&line(sources, place));
-        syntax || !echo
+        let spoilt = ends.iter().any(|end| end.file == place.file && end.span.start < place.span.start);
+        let above = |header: &&Place| header.file == place.file && header.span.start < place.span.start;
+        match finding.echo {
+            Echo::Syntax | Echo::SyntaxToEnd => true,
+            Echo::None | Echo::Misplaced if spoilt => false,
+            Echo::None => !broken.contains(&line(place)),
+            Echo::Missing => false,
+            Echo::Misplaced => !broken.contains(&line(place)) && !headers.iter().any(above),
+        }
     });
 }

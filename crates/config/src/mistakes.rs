@@ -2,11 +2,11 @@
 //!
 //! A finding names the key as it is written, says what was expected with an example, and offers the nearest right name.
 
-use crate::diagnose::Diagnostic;
-use crate::document::{Entry, Node, Value};
+use crate::diagnose::{Diagnostic, Echo};
+use crate::document::{Entry, Node, Table, Value};
 use crate::fields::Context;
-use crate::place::Placed;
-use crate::spec::{Availability, Choice, Kind, TableSpec, available};
+use crate::place::{Place, Placed};
+use crate::spec::{Availability, Choice, Default, Kind, TableSpec, available};
 use crate::suggest::nearest;
 
 /// Reports a key that the table does not know, or that this version does not obey.
@@ -20,12 +20,31 @@ pub(crate) fn check_key(cx: &Context<'_>, spec: &'static TableSpec, entry: &Entr
         None => {
             let message = format!("unknown key `{}` in {}", entry.key, spec.what);
             let all: Vec<_> = spec.available().collect();
-            let near = if cx.reports.is_full() { None } else { nearest(&entry.key, all.iter().copied()) };
-            let help = match near {
+            let help = match meant(cx, spec, entry) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("known keys are {}", quoted(&all)),
             };
-            cx.reports.add(Diagnostic::error(&entry.key_place, message).help(help));
+            cx.reports.add(Diagnostic::error(&entry.key_place, message).help(help).echo(Echo::Misplaced));
+        }
+    }
+}
+
+/// The key that an unknown one was probably meant to be.
+fn meant(cx: &Context<'_>, spec: &'static TableSpec, entry: &Entry) -> Option<&'static str> {
+    if cx.reports.is_full() || spec.key(&entry.key).is_some() {
+        return None;
+    }
+    nearest(&entry.key, spec.available())
+}
+
+/// Reports every required key that is missing, unless an unknown one was meant to be it.
+pub(crate) fn check_required(cx: &Context<'_>, spec: &'static TableSpec, table: &Table, place: &Place) {
+    for key in spec.keys.iter().filter(|key| key.default == Default::Required) {
+        let misspelt = || table.entries.iter().any(|entry| meant(cx, spec, entry) == Some(key.name));
+        if table.entry(key.name).is_none() && !misspelt() {
+            let message = format!("{} needs `{}`", spec.what, key.name);
+            let help = format!("add {}, such as {} = {}", key.kind.form(), key.name, key.kind.example());
+            cx.reports.add(Diagnostic::error(place, message).help(help).echo(Echo::Missing));
         }
     }
 }
@@ -82,14 +101,29 @@ pub(crate) fn choose(
     None
 }
 
-/// Reports a value of the wrong kind, with what was expected.
+/// Reports a value of the wrong kind, with what was expected and how this value might be meant.
 pub(crate) fn wrong_kind(cx: &Context<'_>, node: &Node, kind: &Kind, subject: &str) {
-    cx.reports.add(kind_error(node, kind, subject));
-}
-
-pub(crate) fn kind_error(node: &Node, kind: &Kind, subject: &str) -> Diagnostic {
+    if matches!(node.value, Value::Broken) {
+        return;
+    }
     let message = format!("{subject} must be {}, not {}", kind.expected(), node.kind());
-    Diagnostic::error(&node.place, message)
+    let finding = Diagnostic::error(&node.place, message);
+    let written = cx.sources.text(&node.place);
+    let help = match (&node.value, kind) {
+        (Value::Integer(Some(_)), Kind::Duration(_)) => {
+            format!("give it a unit and quotes: \"{written}s\" or \"{written}ms\"")
+        }
+        (Value::Integer(_) | Value::Float | Value::Flag(_), kind) if kind.takes_text() => {
+            format!("put it in quotes: \"{written}\"")
+        }
+        (Value::Text(text), Kind::Integer(_)) if text.parse::<u64>().is_ok() => {
+            format!("write {text} without quotes")
+        }
+        (Value::Text(_), Kind::List(_)) => format!("put it in brackets: [{written}]"),
+        (Value::Table(_), Kind::Tables(spec)) => format!("write [[{}]] with two brackets", spec.title),
+        _ => return cx.reports.add(finding),
+    };
+    cx.reports.add(finding.help(help));
 }
 
 pub(crate) fn quoted(names: &[&str]) -> String {

@@ -66,6 +66,13 @@ impl Sources {
         self.file(place.file).text.get(place.span.clone()).unwrap_or_default()
     }
 
+    /// The line in which a place begins, without blanks in front.
+    pub(crate) fn line_text(&self, place: &Place) -> &str {
+        let Source { text, line_starts, .. } = self.file(place.file);
+        let line = line_starts.partition_point(|&start| start <= place.span.start);
+        text[line_starts[line - 1]..].lines().next().unwrap_or_default().trim_start()
+    }
+
     /// Line and column of a byte offset, both from 1; columns count characters.
     pub fn line_and_column(&self, file: FileId, offset: usize) -> (usize, usize) {
         let Source { text, line_starts, .. } = self.file(file);

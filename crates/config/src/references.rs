@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::diagnose::Diagnostic;
+use crate::diagnose::{Diagnostic, Echo};
 use crate::document::Value;
 use crate::fields::{Context, Fields};
 use crate::place::Placed;
@@ -22,6 +22,16 @@ pub(crate) fn check(cx: &Context<'_>, settings: &Settings, roots: &[Fields<'_>])
     for mention in cx.listener_mentions.borrow().iter() {
         check_name(cx, mention, "listener", &listeners, "listeners are named by `name` in [[listeners]]");
     }
+    drop(mentions);
+    if !cx.reports.has_errors() {
+        check_unused(cx, settings, roots);
+    }
+}
+
+/// Finds services that nothing uses and listeners that answer nothing. Only asked when all else is right, for a slip in
+/// one name leaves another one unused.
+fn check_unused(cx: &Context<'_>, settings: &Settings, roots: &[Fields<'_>]) {
+    let mentions = cx.service_mentions.borrow();
     let mentioned: BTreeSet<&str> = mentions.iter().map(|mention| mention.value.as_str()).collect();
     for entry in roots.iter().filter_map(|root| root.node("services")).flat_map(|node| match &node.value {
         Value::Table(table) => table.entries.as_slice(),
@@ -30,9 +40,7 @@ pub(crate) fn check(cx: &Context<'_>, settings: &Settings, roots: &[Fields<'_>])
         if !mentioned.contains(entry.key.as_str()) {
             let finding =
                 Diagnostic::warning(&entry.key_place, format!("no route or listener uses \"{}\"", entry.key));
-            cx.reports.add(
-                finding.help("name it as the `service` of a listener or a route, or remove it").secondary(),
-            );
+            cx.reports.add(finding.help("name it as the `service` of a listener or a route, or remove it"));
         }
     }
     let tables =
@@ -43,7 +51,7 @@ pub(crate) fn check(cx: &Context<'_>, settings: &Settings, roots: &[Fields<'_>])
     for (node, listener) in tables.zip(&settings.listeners) {
         if listener.service.is_none() && !settings.routes.iter().any(|route| serves(route, listener)) {
             let message = format!("the listener \"{}\" answers every request with 404", listener.name);
-            let finding = Diagnostic::warning(&node.place, message).secondary();
+            let finding = Diagnostic::warning(&node.place, message).echo(Echo::Missing);
             cx.reports.add(finding.help("give it a `service`, or write a route"));
         }
     }
@@ -63,8 +71,8 @@ fn check_name(
     if known.contains(mention.value.as_str()) {
         return;
     }
-    let finding =
-        Diagnostic::error(&mention.place, format!("there is no {what} \"{}\"", mention.value)).secondary();
+    let finding = Diagnostic::error(&mention.place, format!("there is no {what} \"{}\"", mention.value))
+        .echo(Echo::Missing);
     let near = if cx.reports.is_full() { None } else { nearest(&mention.value, known.iter().copied()) };
     let help = match near {
         Some(near) => format!("did you mean \"{near}\"?"),

@@ -16,10 +16,10 @@ pub(crate) fn rewrite(fields: &Fields<'_>, matched: &PathRule) -> Rewrite {
         let finding = Diagnostic::error(&path.place, "`rewrite` has both `strip_prefix` and `path`");
         cx.reports.add(finding.related(&strip.place, "first").help("keep one of them"));
     }
-    for text in [&strip, &path].into_iter().flatten() {
-        check_path(cx, text);
+    if let Some(path) = &path {
+        check_path(cx, path);
     }
-    if let Some(strip) = &strip {
+    if let Some(strip) = strip.as_ref().filter(|strip| check_path(cx, strip)) {
         check_strip(cx, strip, matched);
     }
     let host = fields.text("host");
@@ -57,15 +57,9 @@ fn check_authority(cx: &Context<'_>, host: &Placed<String>) {
         Some((name, port)) if !port.contains(']') && port.parse::<u16>().is_ok() => name,
         _ => &host.value,
     };
-    let wildcard = name.contains('*');
-    if let Some(problem) = HostPattern::parse(name).err().filter(|_| !wildcard) {
-        let finding = Diagnostic::error(&host.place, format!("`rewrite.host` cannot be a Host: {problem}"));
-        cx.reports.add(finding.help("write a name such as \"cart.internal\" or \"cart.internal:8080\""));
-    } else if wildcard {
-        let finding = Diagnostic::error(
-            &host.place,
-            format!("`rewrite.host` is \"{}\", which names no host", host.value),
-        );
-        cx.reports.add(finding.help("write one name; without the key the caller's Host is kept"));
+    if name.contains('*') || HostPattern::parse(name).is_err() {
+        let message = format!("`rewrite.host` is \"{}\", which cannot be a Host", host.value);
+        let help = "write a name such as \"cart.internal:8080\"; without the key the caller's Host is kept";
+        cx.reports.add(Diagnostic::error(&host.place, message).help(help));
     }
 }

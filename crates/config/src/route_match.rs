@@ -8,6 +8,7 @@ use crate::fields::{Context, Fields};
 use crate::headers::{check_name, check_value, is_token};
 use crate::mistakes::{text_of, wrong_kind};
 use crate::place::{Place, Placed};
+use crate::spec::Kind;
 
 /// Methods that people write in lower case by mistake.
 const COMMON_METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"];
@@ -34,10 +35,11 @@ fn hosts(fields: &Fields<'_>) -> Vec<HostPattern> {
         match HostPattern::parse(&text.value) {
             Ok(host) => hosts.push(host),
             Err(problem) => {
-                let finding =
-                    Diagnostic::error(&text.place, format!("this host matches no request: {problem}"));
+                let finding = Diagnostic::error(&text.place, format!("\"{}\" cannot be a host", text.value));
+                let quoted = format!("\"{}\"", text.value);
+                let reason = problem.strip_prefix(&quoted).unwrap_or(&problem);
                 cx.reports
-                    .add(finding.help("write a name such as \"shop.example.com\" or \"*.example.com\""));
+                    .add(finding.help(reason.trim_start_matches(" alone").trim_start_matches([':', ' '])));
             }
         }
     }
@@ -65,8 +67,8 @@ fn path(fields: &Fields<'_>) -> PathRule {
     regex.and_then(|regex| pattern(cx, &regex.value, &regex.place)).map_or(PathRule::Any, PathRule::Regex)
 }
 
-/// A path as requests have it: from the first slash to before the query, normalised.
-pub(crate) fn check_path(cx: &Context<'_>, path: &Placed<String>) {
+/// A path as requests have it: from the first slash to before the query, normalised. Tells whether it is one.
+pub(crate) fn check_path(cx: &Context<'_>, path: &Placed<String>) -> bool {
     let text = &path.value;
     let dots = text.split('/').any(|segment| matches!(segment, "." | ".."));
     let (problem, help) = if !text.starts_with('/') {
@@ -85,11 +87,12 @@ pub(crate) fn check_path(cx: &Context<'_>, path: &Placed<String>) {
         let help = "`path` matches everything below it by itself; use `path_regex` for patterns".to_owned();
         cx.reports
             .add(Diagnostic::warning(&path.place, format!("`*` in \"{text}\" stands for itself")).help(help));
-        return;
+        return true;
     } else {
-        return;
+        return true;
     };
     cx.reports.add(Diagnostic::error(&path.place, format!("the path \"{text}\" {problem}")).help(help));
+    false
 }
 
 /// A regular expression, or a finding with the engine's reason.
@@ -132,7 +135,7 @@ fn methods(fields: &Fields<'_>) -> Vec<String> {
 fn headers(fields: &Fields<'_>) -> Vec<HeaderRule> {
     let cx = fields.cx;
     let Some((node, key)) = fields.node("headers").zip(fields.spec.key("headers")) else { return Vec::new() };
-    let Value::Table(table) = &node.value else {
+    let (Value::Table(table), Kind::Map(element)) = (&node.value, &key.kind) else {
         wrong_kind(cx, node, &key.kind, "`headers`");
         return Vec::new();
     };
@@ -140,7 +143,7 @@ fn headers(fields: &Fields<'_>) -> Vec<HeaderRule> {
     let mut rules = Vec::new();
     for entry in &table.entries {
         let name = Placed { value: entry.key.to_ascii_lowercase(), place: entry.key_place.clone() };
-        let Some(value) = text_of(cx, &entry.node, &key.kind, &format!("headers.{}", entry.key)) else {
+        let Some(value) = text_of(cx, &entry.node, element, &format!("headers.{}", entry.key)) else {
             continue;
         };
         check_name(cx, &name);

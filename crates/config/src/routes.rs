@@ -15,7 +15,7 @@ use crate::retry::retry;
 use crate::rewrite::rewrite;
 use crate::settings::{RouteAction, RouteSettings};
 use crate::text::check_label;
-use crate::{actions, route_match};
+use crate::{actions, route_match, shadow};
 
 /// Routes of one process: a table is compiled per listener, and a search for routes that are never reached compares
 /// each with those before it.
@@ -32,7 +32,9 @@ pub(crate) fn read<'a>(cx: &'a Context<'a>, roots: &[Fields<'a>]) -> Vec<RouteSe
     }
     let mut routes: Vec<RouteSettings> = tables.iter().take(ROUTES_MAX).map(route).collect();
     check_names(cx, &tables, &mut routes);
-    crate::shadow::check(cx, &tables, &routes);
+    if !cx.reports.has_errors() {
+        shadow::check(cx, &tables, &routes);
+    }
     routes
 }
 

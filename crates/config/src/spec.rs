@@ -102,6 +102,16 @@ impl TableSpec {
         self.keys.iter().find(|key| key.name == name)
     }
 
+    /// A table with its required keys, or with its first one.
+    fn example(&self) -> String {
+        let required: Vec<&KeySpec> =
+            self.keys.iter().filter(|key| key.default == Default::Required).collect();
+        let keys = if required.is_empty() { self.keys.iter().take(1).collect() } else { required };
+        let pairs: Vec<String> =
+            keys.iter().map(|key| format!("{} = {}", key.name, key.kind.example())).collect();
+        format!("{{ {} }}", pairs.join(", "))
+    }
+
     /// The names a person may write today.
     pub(crate) fn available(&self) -> impl Iterator<Item = &'static str> {
         self.keys.iter().filter(|key| key.availability == Availability::Now).map(|key| key.name)
@@ -151,25 +161,64 @@ impl Kind {
     /// What to expect, in words, with an example: for "expected ..." messages.
     pub(crate) fn expected(&self) -> String {
         match self {
-            Self::Text { form, example } => format!("{form}, such as \"{example}\""),
+            Self::Text { form, .. } => format!("{form}, such as {}", self.example()),
             Self::Flag => "true or false".to_owned(),
-            Self::Integer(bounds) => format!("a whole number, such as {}", bounds.min.max(1)),
-            Self::Duration(_) => "a duration, such as \"5s\"".to_owned(),
-            Self::Size(_) => "a size, such as \"64KiB\"".to_owned(),
+            Self::Integer(_) => format!("a whole number, such as {}", self.example()),
+            Self::Duration(_) => format!("a duration, such as {}", self.example()),
+            Self::Size(_) => format!("a size, such as {}", self.example()),
             Self::Choice(choices) => {
                 let names: Vec<_> = available(choices).map(|name| format!("\"{name}\"")).collect();
                 if names.len() == 1 { names.concat() } else { format!("one of {}", names.join(", ")) }
             }
-            Self::List(kind) => format!("a list in [ ], each {}", kind.expected()),
+            Self::List(_) => format!("a list, such as {}", self.example()),
             Self::OneOrMany(kind) => format!("{}, or a list of such", kind.expected()),
             Self::Table(spec) => format!("a table with {}", quoted(spec.available())),
             Self::Tables(spec) => format!("tables, each under its own [[{}]] line", spec.title),
             Self::Named(spec) => format!("tables by name, each under its own [{}] line", spec.title),
-            Self::Map(kind) => format!("a table of names, each with {}", kind.expected()),
+            Self::Map(_) => format!("a table, such as {}", self.example()),
             Self::ShortOrTable(kind, spec) => {
                 format!("{}, or a table with {}", kind.expected(), quoted(spec.available()))
             }
             Self::Reserved => "nothing".to_owned(),
+        }
+    }
+
+    /// What it is, in few words.
+    pub(crate) fn form(&self) -> &'static str {
+        match self {
+            Self::Text { form, .. } => form,
+            Self::Integer(_) => "a whole number",
+            Self::List(_) => "a list",
+            Self::Choice(_) => "a choice",
+            _ => "a value",
+        }
+    }
+
+    /// Whether a string alone would do.
+    pub(crate) fn takes_text(&self) -> bool {
+        match self {
+            Self::Text { .. } | Self::Duration(_) | Self::Size(_) => true,
+            Self::OneOrMany(kind) | Self::ShortOrTable(kind, _) => kind.takes_text(),
+            _ => false,
+        }
+    }
+
+    /// A value of the kind, as it is written in the file.
+    pub(crate) fn example(&self) -> String {
+        match self {
+            Self::Text { example, .. } => format!("\"{example}\""),
+            Self::Flag => "true".to_owned(),
+            Self::Integer(bounds) => bounds.min.max(1).to_string(),
+            Self::Duration(_) => "\"5s\"".to_owned(),
+            Self::Size(_) => "\"64KiB\"".to_owned(),
+            Self::Choice(choices) => {
+                available(choices).next().map(|name| format!("\"{name}\"")).unwrap_or_default()
+            }
+            Self::List(kind) => format!("[{}]", kind.example()),
+            Self::OneOrMany(kind) | Self::ShortOrTable(kind, _) => kind.example(),
+            Self::Map(kind) => format!("{{ \"x-name\" = {} }}", kind.example()),
+            Self::Table(spec) | Self::Tables(spec) | Self::Named(spec) => spec.example(),
+            Self::Reserved => String::new(),
         }
     }
 }

@@ -4,9 +4,48 @@
 /// another word does not.
 const ALIKE_MIN: f64 = 0.7;
 
+/// Words of other load balancers, and what they are called here.
+const ELSEWHERE: [(&str, &str); 30] = [
+    ("address", "listen"),
+    ("algorithm", "policy"),
+    ("backend", "service"),
+    ("backends", "endpoints"),
+    ("backends", "services"),
+    ("balance", "policy"),
+    ("bind", "listen"),
+    ("cluster", "service"),
+    ("clusters", "services"),
+    ("domain", "host"),
+    ("entrypoints", "listeners"),
+    ("frontend", "listeners"),
+    ("frontends", "listeners"),
+    ("lb-policy", "policy"),
+    ("least-conn", "p2c"),
+    ("least-connections", "p2c"),
+    ("leastconn", "p2c"),
+    ("log", "access_log"),
+    ("path-prefix", "path"),
+    ("port", "listen"),
+    ("prefix", "path"),
+    ("proxy-pass", "service"),
+    ("rr", "round-robin"),
+    ("server-name", "host"),
+    ("servers", "endpoints"),
+    ("strategy", "policy"),
+    ("targets", "endpoints"),
+    ("upstream", "service"),
+    ("upstreams", "endpoints"),
+    ("upstreams", "services"),
+];
+
 /// The candidate nearest to `written`, if any is near enough.
 pub(crate) fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let written = written.to_lowercase().replace('_', "-");
+    let candidates: Vec<&str> = candidates.into_iter().collect();
+    let mut here = ELSEWHERE.iter().filter(|(word, _)| *word == written).map(|(_, here)| *here);
+    if let Some(known) = here.find_map(|here| candidates.iter().find(|candidate| **candidate == here)) {
+        return Some(known);
+    }
     candidates
         .into_iter()
         .map(|candidate| (likeness(&written, candidate), candidate))
@@ -15,13 +54,14 @@ pub(crate) fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'
         .map(|(_, candidate)| candidate)
 }
 
-/// A plural or an abbreviation is as near as a slip.
+/// A plural, an abbreviation or a single slip is near, however short the name.
 fn likeness(written: &str, candidate: &str) -> f64 {
     let candidate = candidate.to_lowercase().replace('_', "-");
     let part =
         written.len() >= 3 && (candidate.starts_with(written) || written.starts_with(candidate.as_str()));
+    let slip = written.len() >= 3 && strsim::damerau_levenshtein(written, &candidate) == 1;
     let distance = strsim::normalized_damerau_levenshtein(written, &candidate);
-    if part {
+    if part || slip {
         distance.max(ALIKE_MIN)
     } else {
         distance.max(strsim::jaro_winkler(written, &candidate) - 0.15)

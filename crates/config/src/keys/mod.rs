@@ -27,7 +27,7 @@ const NAME: Kind = Kind::Text { form: "a name of letters, digits, `.`, `_` and `
 
 /// The whole file.
 pub(crate) static ROOT: TableSpec = TableSpec {
-    what: "the file",
+    what: "the top level of the file",
     title: "File",
     doc: "The top level of a configuration file.",
     keys: &[

@@ -5,8 +5,7 @@ use std::time::Duration;
 use super::{ADDRESS, DAY, NAME, SHORTEST};
 use crate::spec::{Availability, Bounds, Choice, KeySpec, Kind, TableSpec};
 
-const STATIC: &str =
-    "leave the key out and list the addresses in `endpoints`; host names are resolved at the start";
+const STATIC: &str = "leave the key out and list the addresses in `endpoints`; host names may stand there";
 const HASHING: &str = "leave the key out; it belongs to policies that hash";
 const NO_POLICY: &str = "use \"p2c\", which avoids busy endpoints, \"round-robin\" or \"random\"";
 
