@@ -136,7 +136,15 @@ fn unit_tests(gate: &Gate, counts: &mut Counts) -> Result<(), String> {
     let all = ["--workspace", "--exclude", E2E_CRATE, "--locked", "--no-fail-fast"];
     let runner: &[&str] =
         if find("cargo-nextest").is_some() { &["nextest", "run"] } else { &["test", "--tests"] };
-    shell::run_tests(gate.with_environment(shell::cargo(&[runner, &all].concat())), counts)
+    run_some(gate.with_environment(shell::cargo(&[runner, &all].concat())), counts)
+}
+
+/// Runs a test runner that must find tests: a step that quietly runs none would look like one that passed.
+fn run_some(command: std::process::Command, counts: &mut Counts) -> Result<(), String> {
+    let mut own = Counts::default();
+    let done = shell::run_tests(command, &mut own);
+    counts.add(own);
+    done.and_then(|()| if own == Counts::default() { Err("no test ran".to_owned()) } else { Ok(()) })
 }
 
 fn doctests(gate: &Gate, counts: &mut Counts) -> Result<(), String> {
@@ -149,7 +157,7 @@ fn end_to_end(gate: &Gate, counts: &mut Counts) -> Result<(), String> {
     shell::run(shell::cargo(&["build", "--profile", "fast", "--locked", "-p", "isobar"]))?;
     let mut tests = shell::cargo(&["test", "--locked", "--no-fail-fast", "-p", E2E_CRATE]);
     tests.env(BINARY, shell::target().join("fast/isobar"));
-    shell::run_tests(gate.with_environment(tests), counts)
+    run_some(gate.with_environment(tests), counts)
 }
 
 /// Advisories are left out: their database is fetched at run time, and the gate gives the same answer without a network.
@@ -166,6 +174,15 @@ mod tests {
         for tier in Tier::ALL {
             assert!(STEPS.iter().any(|step| step.tier == tier), "{}", tier.name());
         }
+    }
+
+    #[test]
+    fn a_runner_that_runs_nothing_has_not_passed() {
+        let mut counts = Counts::default();
+        let say = |line: &str| shell::command("echo", &[line]);
+        assert!(run_some(say("no closing line"), &mut counts).is_err());
+        assert_eq!(run_some(say("test result: ok. 2 passed; 0 failed; 0 ignored"), &mut counts), Ok(()));
+        assert_eq!(counts.passed, 2);
     }
 
     #[test]

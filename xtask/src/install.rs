@@ -1,4 +1,4 @@
-//! Installs what [`REQUIREMENTS`](crate::requirements::REQUIREMENTS) lacks: Debian packages, Python packages, cargo tools.
+//! Installs what [`REQUIREMENTS`] lacks: Debian packages, Python packages, cargo tools.
 //!
 //! Debian packages go to the system, by `install-debian.sh`, as root or through sudo; everything else goes under the target folder.
 //! Nothing is upgraded that is there already.
