@@ -11,7 +11,7 @@ use std::str::FromStr;
 use crate::settings::AddressText;
 
 /// Bytes of a unix socket's path: what `sockaddr_un` holds, less the closing zero.
-const UNIX_PATH_MAX: usize = 107;
+pub(crate) const UNIX_PATH_MAX: usize = 107;
 /// Bytes of a host name (RFC 1035, section 2.3.4).
 const HOST_MAX: usize = 253;
 

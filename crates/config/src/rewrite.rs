@@ -26,8 +26,9 @@ pub(crate) fn rewrite(fields: &Fields<'_>, matched: &PathRule) -> Rewrite {
     if let Some(host) = &host {
         check_authority(cx, host);
     }
-    let path = match (strip, path) {
-        (Some(strip), _) => PathRewrite::StripPrefix(strip.value),
+    let strip = strip.map(|strip| strip.value.trim_end_matches('/').to_owned());
+    let path = match (strip.filter(|strip| !strip.is_empty()), path) {
+        (Some(strip), _) => PathRewrite::StripPrefix(strip),
         (None, Some(path)) => PathRewrite::Replace(path.value),
         (None, None) => PathRewrite::Keep,
     };

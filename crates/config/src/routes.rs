@@ -135,7 +135,7 @@ fn upgrades(fields: &Fields<'_>) -> Vec<String> {
         let lower = text.value.to_ascii_lowercase();
         let (problem, help) = if lower == "h2c" {
             ("is never tunnelled", "requests inside such a tunnel would pass every route and check unseen")
-        } else if is_token(lower.strip_suffix("/13").unwrap_or(&lower)) {
+        } else if lower.split('/').all(is_token) {
             continue;
         } else {
             ("cannot be a protocol's name", "write one such as \"websocket\"")

@@ -200,7 +200,7 @@ pub enum PathRewrite {
     /// As it came.
     #[default]
     Keep,
-    /// Without this leading run of whole segments.
+    /// Without this leading run of whole segments; it does not end with a slash.
     StripPrefix(String),
     /// Another path altogether.
     Replace(String),

@@ -67,3 +67,39 @@ fn likeness(written: &str, candidate: &str) -> f64 {
         distance.max(strsim::jaro_winkler(written, &candidate) - 0.15)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference_page::tables;
+
+    #[test]
+    fn a_key_that_lacks_a_letter_is_recognised() {
+        for section in tables() {
+            for key in section.spec.available().filter(|key| key.len() > 3) {
+                for at in 0..key.len() {
+                    let slip = format!("{}{}", &key[..at], &key[at + 1..]);
+                    let known: Vec<_> = section.spec.available().filter(|known| *known == slip).collect();
+                    if known.is_empty() {
+                        assert_eq!(nearest(&slip, section.spec.available()), Some(key), "{slip}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn another_word_is_not_taken_for_a_slip() {
+        let keys = ["endpoints", "policy", "protocol", "pool", "connect_timeout"];
+        for word in ["cache", "x", "maximum", "rate_limit", "gzip"] {
+            assert_eq!(nearest(word, keys), None, "{word}");
+        }
+    }
+
+    #[test]
+    fn words_of_other_load_balancers_lead_to_ours() {
+        assert_eq!(nearest("servers", ["policy", "endpoints"]), Some("endpoints"));
+        assert_eq!(nearest("upstreams", ["services", "listeners"]), Some("services"));
+        assert_eq!(nearest("leastconn", ["p2c", "random"]), Some("p2c"));
+    }
+}

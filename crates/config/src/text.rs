@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::address::UNIX_PATH_MAX;
 use crate::diagnose::Diagnostic;
 use crate::fields::{Context, Fields};
 use crate::place::{Place, Placed};
@@ -47,13 +48,33 @@ pub(crate) fn endpoint_address(cx: &Context<'_>, text: &Placed<String>) -> Optio
 
 fn address(cx: &Context<'_>, text: &Placed<String>) -> Option<AddressText> {
     match text.value.parse::<AddressText>() {
-        Ok(address) => Some(address.relative_to(parent(cx, &text.place))),
+        Ok(address) => {
+            let address = address.relative_to(parent(cx, &text.place));
+            if let AddressText::Unix(path) = &address
+                && let Some(finding) = socket_path_too_long(path, &text.place)
+            {
+                cx.reports.add(finding);
+            }
+            Some(address)
+        }
         Err(error) => {
             let message = format!("\"{}\" is not an address: {error}", text.value);
             cx.reports.add(Diagnostic::error(&text.place, message).help(error.hint));
             None
         }
     }
+}
+
+/// The folder of the file counts as well once a relative path is joined to it.
+fn socket_path_too_long(path: &Path, place: &Place) -> Option<Diagnostic> {
+    let len = path.as_os_str().len();
+    (len > UNIX_PATH_MAX).then(|| {
+        let message = format!(
+            "the socket path {} has {len} bytes, at most {UNIX_PATH_MAX} are possible",
+            path.display()
+        );
+        Diagnostic::error(place, message).help("choose a shorter path, or an absolute one")
+    })
 }
 
 /// A name that can stand in a URL, a log line and a metric as it is.

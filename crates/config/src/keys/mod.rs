@@ -129,3 +129,52 @@ static ACCESS_LOG: TableSpec = TableSpec {
         ),
     ],
 };
+
+#[cfg(test)]
+mod tests {
+    use crate::reference_page::tables;
+    use crate::spec::{Default, KeySpec, Kind, available};
+    use crate::units::{parse_duration, parse_size};
+
+    fn keys() -> impl Iterator<Item = &'static KeySpec> {
+        tables().into_iter().flat_map(|section| section.spec.keys)
+    }
+
+    #[test]
+    fn every_default_is_a_value_that_the_key_accepts() {
+        for key in keys() {
+            let Default::Value(text) = key.default else { continue };
+            let sound = match &key.kind {
+                Kind::Flag => text.parse::<bool>().is_ok(),
+                Kind::Integer(bounds) => text.parse().is_ok_and(|n| (bounds.min..=bounds.max).contains(&n)),
+                Kind::Duration(bounds) => {
+                    parse_duration(text).is_ok_and(|d| (bounds.min..=bounds.max).contains(&d))
+                }
+                Kind::Size(bounds) => parse_size(text).is_ok_and(|n| (bounds.min..=bounds.max).contains(&n)),
+                Kind::Choice(choices) | Kind::ShortOrTable(Kind::Choice(choices), _) => {
+                    available(choices).any(|name| name == text)
+                }
+                _ => true,
+            };
+            assert!(sound, "{}: {text}", key.name);
+        }
+    }
+
+    #[test]
+    fn a_key_is_described_once_and_in_a_sentence() {
+        for section in tables() {
+            let mut names: Vec<_> = section.spec.keys.iter().map(|key| key.name).collect();
+            names.sort_unstable();
+            assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
+            assert!(section.spec.doc.ends_with('.'), "{}", section.spec.title);
+        }
+        assert!(keys().all(|key| key.doc.ends_with('.') && !key.doc.contains("  ")));
+    }
+
+    #[test]
+    fn every_policy_of_core_is_offered_and_no_other() {
+        let offered: Vec<_> = available(super::POLICIES).collect();
+        let known: Vec<_> = isobar_core::PolicyKind::ALL.iter().map(|policy| policy.name()).collect();
+        assert_eq!(offered, known);
+    }
+}

@@ -5,5 +5,6 @@ mod documents;
 mod golden;
 mod memory;
 mod properties;
+mod reach;
 mod schema_check;
 mod valid;
