@@ -150,6 +150,7 @@ fn value(kind: &Kind) -> String {
 fn default(key: &KeySpec) -> String {
     match key.default {
         Default::Required => "required".to_owned(),
+        Default::Absent("") => "none".to_owned(),
         Default::Absent(then) => then.to_owned(),
         Default::Value(text) => match key.kind {
             Kind::Flag | Kind::Integer(_) | Kind::List(_) | Kind::OneOrMany(_) => format!("`{text}`"),

@@ -103,5 +103,6 @@ fn whole_lines(sources: &Sources, file: FileId, span: Range<usize>) -> Place {
     let text = &sources.file(file).text;
     let start = text[..span.start].rfind('\n').map_or(0, |at| at + 1);
     let end = text[span.end..].find('\n').map_or(text.len(), |at| span.end + at);
+    let end = span.end + text[span.end..end].trim_end_matches('\r').len();
     sources.clamp(file, start..end)
 }

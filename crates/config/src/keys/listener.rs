@@ -119,13 +119,13 @@ static LIMITS: TableSpec = TableSpec {
         ),
         KeySpec::value(
             "body",
-            Kind::Size(Bounds { min: 0, max: 1 << 50, why: "0 stands for no bound" }),
+            Kind::Size(Bounds { min: 0, max: 1 << 50, why: "past a pebibyte nothing is bounded any more" }),
             "0",
             "Bytes of a request body; above it 413. `\"0\"` stands for no bound.",
         ),
         KeySpec::value(
             "connections",
-            Kind::Integer(Bounds { min: 0, max: 10_000_000, why: "0 stands for no bound of its own" }),
+            Kind::Integer(Bounds { min: 0, max: 10_000_000, why: "no process has more open" }),
             "0",
             "Open connections; 0 stands for no bound of its own.",
         ),

@@ -85,7 +85,7 @@ pub(crate) static SERVICE: TableSpec = TableSpec {
         KeySpec::absent("pool", Kind::Table(&POOL), "defaults", "Its connections to endpoints."),
         KeySpec::value(
             "max_requests_per_endpoint",
-            Kind::Integer(Bounds { min: 0, max: 1_000_000, why: "0 stands for no bound" }),
+            Kind::Integer(Bounds { min: 0, max: 1_000_000, why: "no endpoint takes more" }),
             "0",
             "Requests in flight per endpoint; only `0`, no bound, is available in this version.",
         ),
@@ -202,7 +202,7 @@ static POOL: TableSpec = TableSpec {
         ),
         KeySpec::value(
             "max_connections_per_endpoint",
-            Kind::Integer(Bounds { min: 0, max: 1_000_000, why: "0 stands for no bound" }),
+            Kind::Integer(Bounds { min: 0, max: 1_000_000, why: "no endpoint takes more" }),
             "0",
             "Open connections per endpoint, over all workers; 0 stands for no bound.",
         ),

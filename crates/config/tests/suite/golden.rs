@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use isobar_config::{Diagnostics, load};
 
-use crate::memory::{Memory, blessed, env};
+use crate::memory::{Memory, blessed, env, load_text};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
@@ -96,5 +96,27 @@ fn each_mark_lies_in_the_text_of_its_file() {
                 assert!(text.get(place.span.clone()).is_some(), "{name}: {finding:?}");
             }
         }
+    }
+}
+
+#[test]
+fn files_from_other_systems_are_shown_clean() {
+    let text = "\u{feff}[[listeners]]\r\nname = \"web\"\r\n\tlistn = \":80\"\r\n";
+    let findings = load_text(text).unwrap_err();
+    assert_eq!(
+        findings.lines(),
+        ["isobar.toml:3:2: unknown key `listn` in a listener (did you mean `listen`?)"]
+    );
+    let rendered = findings.render(false);
+    assert!(rendered.contains("3 |     listn = \":80\"\n"), "{rendered}");
+}
+
+#[test]
+fn control_characters_of_a_file_never_reach_the_terminal() {
+    let text = "[[listeners]]\nname = \"a\\u001b[31mb\"\nlisten = \":80\"\nservice = \"x\u{202e}y\"\n\"k\\u001b\" = 1\n";
+    let findings = load_text(text).unwrap_err();
+    assert!(findings.n_errors() >= 3);
+    for text in [findings.render(false), findings.lines().join("\n")] {
+        assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text:?}");
     }
 }
