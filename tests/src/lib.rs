@@ -1,1 +1,20 @@
-//! The harness of the end-to-end tests: starts the built binary and its peers.
+//! The harness of the end-to-end tests: starts the built binary, scripted endpoints and raw clients.
+//!
+//! Invariants: nothing waits for time, only for conditions, each with a bound; every port is chosen by the system; a
+//! line at level ERROR in the proxy's log fails the test that started it, unless the test announced it.
+//! Limits: helpers panic, because a test that cannot set its stage has failed.
+#![allow(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "a harness: what fails here fails the test"
+)]
+
+mod client;
+mod isobar;
+mod origin;
+mod wait;
+
+pub use client::{Client, Response};
+pub use isobar::{Isobar, Metrics};
+pub use origin::{Origin, Visit};
+pub use wait::{PATIENCE, wait_for};

@@ -1,0 +1,18 @@
+//! Waiting for a condition, with a bound.
+
+use std::time::{Duration, Instant};
+
+/// Longest wait for anything that must happen: far above what a loaded machine needs, so that reaching it is a failure.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Looks until `found` gives something; panics with `what` when the patience is over.
+pub fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = found() {
+            return value;
+        }
+        assert!(Instant::now() < end, "waited in vain for {what}");
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+}
