@@ -1,4 +1,4 @@
-//! The metrics of a proxy as OpenMetrics text; every metric name stands in this file.
+//! The metrics of a proxy as `OpenMetrics` text; every metric name stands in this file.
 
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering::Relaxed;
@@ -9,6 +9,12 @@ use crate::server::Proxy;
 
 /// Above this many endpoints in all, series by endpoint are left out and those by service remain.
 const ENDPOINT_SERIES_MAX: usize = 1000;
+
+/// Which histogram of a service a family shows.
+type HistogramOf = fn(&ServiceCounters) -> &Histogram;
+
+/// Which number of an endpoint a family shows.
+type GaugeOf = fn(&isobar_core::Live) -> u32;
 
 /// Appends every family.
 pub(crate) fn render(proxy: &Proxy, out: &mut String) {
@@ -114,7 +120,7 @@ fn services(proxy: &Proxy, out: &mut String) {
 }
 
 fn histograms(proxy: &Proxy, out: &mut String) {
-    let families: [(&str, &str, fn(&ServiceCounters) -> &Histogram); 2] = [
+    let families: [(&str, &str, HistogramOf); 2] = [
         ("isobar_request_duration_seconds", "From a request's head to the end of its answer.", |c| &c.total),
         ("isobar_upstream_duration_seconds", "From an attempt's begin to its response's head.", |c| {
             &c.upstream
@@ -203,7 +209,7 @@ fn endpoints(proxy: &Proxy, out: &mut String) {
     }
     let all: usize = snapshots.iter().map(|snapshot| snapshot.members().len()).sum();
     let detailed = all <= ENDPOINT_SERIES_MAX;
-    let families: [(&str, &str, fn(&isobar_core::Live) -> u32); 2] = [
+    let families: [(&str, &str, GaugeOf); 2] = [
         ("isobar_in_flight", "Attempts in flight.", isobar_core::Live::in_flight),
         (
             "isobar_upstream_connections_open",

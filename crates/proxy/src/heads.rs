@@ -70,7 +70,7 @@ pub(crate) fn write_request(request: &RequestHead, head: &[u8], facts: &RequestF
                 | HeaderId::Forwarded => facts.trusted && field.id != HeaderId::XForwardedFor,
                 _ => true,
             }
-            && (edits.drops.is_empty() || !edits.drops(field.name.of(head)))
+            && !edits.drops(field.name.of(head))
     });
     write_forwarding(request, head, facts, out);
     if facts.upgrade
@@ -159,9 +159,8 @@ fn write_forwarding(request: &RequestHead, head: &[u8], facts: &RequestFacts<'_>
     if !(facts.trusted && request.find(HeaderId::XForwardedProto, head).is_some()) {
         out.extend_from_slice(b"x-forwarded-proto: http\r\n");
     }
-    if !(facts.trusted && request.find(HeaderId::XForwardedHost, head).is_some())
-        && !request.authority.is_empty()
-    {
+    let has_host = facts.trusted && request.find(HeaderId::XForwardedHost, head).is_some();
+    if !has_host && !request.authority.is_empty() {
         out.extend_from_slice(b"x-forwarded-host: ");
         out.extend_from_slice(request.authority.of(head));
         out.extend_from_slice(b"\r\n");
@@ -241,9 +240,8 @@ pub(crate) fn write_response(
     // RFC 9110, section 8.6: no Content-Length in 1xx and 204.
     let no_length = response.status == 204 || response.status < 200;
     copy_fields(head, &response.fields, out, |field| {
-        !field.hop_by_hop
-            && !(no_length && field.id == HeaderId::ContentLength)
-            && (edits.drops.is_empty() || !edits.drops(field.name.of(head)))
+        let unwanted = no_length && field.id == HeaderId::ContentLength;
+        !field.hop_by_hop && !unwanted && !edits.drops(field.name.of(head))
     });
     if response.status == 101
         && let Some(upgrade) = response.upgrade

@@ -9,7 +9,8 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -194,8 +195,7 @@ fn bind_unix(path: &PathBuf) -> io::Result<(Socket, Address)> {
     let address = SockAddr::unix(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
     if let Err(error) = socket.bind(&address) {
-        // A socket file whose process is gone refuses connections: it is a leftover and may go.
-        if error.kind() != io::ErrorKind::AddrInUse || std::os::unix::net::UnixStream::connect(path).is_ok() {
+        if error.kind() != io::ErrorKind::AddrInUse || !is_left_behind(path) {
             return Err(error);
         }
         std::fs::remove_file(path)?;
@@ -203,6 +203,14 @@ fn bind_unix(path: &PathBuf) -> io::Result<(Socket, Address)> {
     }
     socket.listen(BACKLOG)?;
     Ok((socket, Address::Unix(path.as_path().into())))
+}
+
+/// Whether this is the socket of a process that ended without cleaning up: it refuses connections. So does a file that
+/// is no socket, which is somebody's and stays.
+fn is_left_behind(path: &Path) -> bool {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    let connected = std::os::unix::net::UnixStream::connect(path);
+    is_socket && connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 /// One listener's accept loop.
@@ -288,13 +296,13 @@ impl Acceptor {
                 Err(Errno::WOULDBLOCK) => return Accepts::Empty,
                 Err(error) if is_exhaustion(error) => {
                     if self.shared.n_exhausted.fetch_add(1, Ordering::Relaxed) == 0 {
-                        tracing::warn!(listener = name, %error, "no more connections can be accepted for now");
+                        tracing::warn!(listener = name, %error, "no more connections can be accepted until some close");
                     }
                     return Accepts::Exhausted;
                 }
                 // The caller went away while it waited in the queue (ECONNABORTED and the like).
                 Err(error) => {
-                    tracing::debug!(listener = name, %error, "a connection was lost before it was accepted")
+                    tracing::debug!(listener = name, %error, "a connection was lost before it was accepted");
                 }
             }
         }

@@ -67,7 +67,7 @@ fn bucket_of(micros: u64) -> usize {
     }
     // Bounds are 2^k and 1.5 * 2^k; `micros - 1` makes the bounds inclusive.
     let below = micros - 1;
-    let bits = 63 - below.leading_zeros();
+    let bits = below.ilog2();
     let upper_half = ((below >> (bits - 1)) & 1) as u32;
     let index = (bits - FIRST_BUCKET_BITS) * 2 + upper_half + 1;
     (index as usize).min(N_BUCKETS - 1)
@@ -79,7 +79,7 @@ pub(crate) fn bucket_bound_micros(index: usize) -> Option<u64> {
         return None;
     }
     let base = 1_u64 << (FIRST_BUCKET_BITS as usize + index / 2);
-    Some(if index % 2 == 0 { base } else { base + base / 2 })
+    Some(if index.is_multiple_of(2) { base } else { base + base / 2 })
 }
 
 /// Requests of one (route, service).

@@ -16,7 +16,7 @@ use isobar_http1::HeadLimits;
 
 /// How long an endpoint may take to begin its response where the route sets no `timeout`: the habit of nginx
 /// (`proxy_read_timeout`), so that a silent endpoint cannot hold a request for ever.
-pub(crate) const RESPONSE_HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const RESPONSE_HEAD_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Everything that the workers need to know.
 #[derive(Debug)]

@@ -46,6 +46,7 @@ pub(crate) enum PumpError {
 }
 
 /// One body on its way.
+#[expect(clippy::struct_excessive_bools, reason = "independent phases of two streams, not one state")]
 pub(crate) struct Pump {
     decoder: BodyDecoder,
     chunked: bool,

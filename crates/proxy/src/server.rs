@@ -130,7 +130,7 @@ impl Proxy {
         })
     }
 
-    /// Appends the metrics as OpenMetrics text, without the final `# EOF`.
+    /// Appends the metrics as `OpenMetrics` text, without the final `# EOF`.
     pub fn render_metrics(&self, out: &mut String) {
         exposition::render(self, out);
     }

@@ -13,6 +13,10 @@ use isobar_core::{Live, Snapshot};
 
 /// A snapshot held by a worker; cloning it touches no count that other threads see.
 #[derive(Clone)]
+#[expect(
+    clippy::redundant_allocation,
+    reason = "the outer count is this worker's own; the inner one is shared"
+)]
 pub(crate) struct View(Rc<Arc<Snapshot>>);
 
 impl Deref for View {

@@ -62,10 +62,15 @@ pub(crate) struct Cluster {
 
 /// The state of one worker.
 pub(crate) struct Worker {
+    #[expect(
+        clippy::redundant_allocation,
+        reason = "the outer count is this worker's own; the inner one is shared"
+    )]
     pub(crate) plan: Rc<Arc<Plan>>,
     pub(crate) clock: Clock,
     pub(crate) deadlines: Rc<Deadlines>,
     pub(crate) stock: Stock,
+    #[expect(clippy::vec_box, reason = "a scratch is large and goes out and back as the box it is")]
     scratch: RefCell<Vec<Box<Scratch>>>,
     pub(crate) clusters: Vec<Cluster>,
     pub(crate) draw: RefCell<Draw>,

@@ -38,6 +38,10 @@ pub(super) struct Answered {
 }
 
 /// How an attempt ended.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made once a request and moved once; a box would allocate for it"
+)]
 pub(super) enum Attempt {
     Answered(Answered),
     Failed(Failure),
@@ -49,6 +53,10 @@ pub(super) enum Attempt {
 }
 
 /// Why there is no answer from this endpoint.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each asked for by one rule of repetition"
+)]
 pub(super) struct Failure {
     pub(super) refusal: Refusal,
     pub(super) kind: AttemptFailure,
@@ -84,24 +92,21 @@ impl Call<'_> {
         self.record.endpoint = Some((view.clone(), index));
         let live = &view.member(index).live;
         let idle = if only_fresh { None } else { self.cluster.pool.check_out(live, now) };
-        let upstream = match idle {
-            Some(upstream) => {
-                self.record.n_attempts += u32::from(self.record.n_attempts == 0);
-                upstream
-            }
-            None => {
-                let maximum = self.service.pool.max_connections_per_endpoint;
-                let Some(permit) = Permit::take(live, maximum) else {
-                    guard.finish(Outcome::Refused);
-                    return Attempt::Full;
-                };
-                self.record.n_attempts += u32::from(!only_fresh || self.record.n_attempts == 0);
-                match self.connect(view, index, permit, now).await {
-                    Ok(upstream) => upstream,
-                    Err(failure) => {
-                        guard.finish(Outcome::Failure(FailureClass::Connect));
-                        return Attempt::Failed(failure);
-                    }
+        let upstream = if let Some(upstream) = idle {
+            self.record.n_attempts += 1;
+            upstream
+        } else {
+            let maximum = self.service.pool.max_connections_per_endpoint;
+            let Some(permit) = Permit::take(live, maximum) else {
+                guard.finish(Outcome::Refused);
+                return Attempt::Full;
+            };
+            self.record.n_attempts += 1;
+            match self.connect(view, index, permit, now).await {
+                Ok(upstream) => upstream,
+                Err(failure) => {
+                    guard.finish(Outcome::Failure(FailureClass::Connect));
+                    return Attempt::Failed(failure);
                 }
             }
         };
@@ -206,7 +211,7 @@ impl Call<'_> {
                         let reject = Reject::HeadTooLarge;
                         guard.set_outcome(Outcome::Failure(FailureClass::BadResponse));
                         return Attempt::Failed(self.failure(
-                            Step::BadHead(reject),
+                            &Step::BadHead(reject),
                             &upstream,
                             upload,
                             limit,
@@ -217,7 +222,7 @@ impl Call<'_> {
                 Step::CallerBlamed(refusal) => return Attempt::CallerBlamed(refusal),
                 Step::Reset if upstream.reused && self.scratch.up.is_empty() => {
                     guard.finish(Outcome::Refused);
-                    return Attempt::Failed(self.failure(step, &upstream, upload, limit));
+                    return Attempt::Failed(self.failure(&step, &upstream, upload, limit));
                 }
                 Step::Reset | Step::BadHead(_) | Step::Expired => {
                     guard.finish(match step {
@@ -225,7 +230,7 @@ impl Call<'_> {
                         Step::Reset => Outcome::Failure(FailureClass::Reset),
                         _ => Outcome::Failure(FailureClass::BadResponse),
                     });
-                    return Attempt::Failed(self.failure(step, &upstream, upload, limit));
+                    return Attempt::Failed(self.failure(&step, &upstream, upload, limit));
                 }
             }
         }
@@ -234,13 +239,13 @@ impl Call<'_> {
     /// Turns the end of a wait into a failure and forgets what came of a response.
     fn failure(
         &mut self,
-        step: Step,
+        step: &Step,
         upstream: &Upstream,
         upload: Upload,
         limit: Option<Instant>,
     ) -> Failure {
         let (refusal, kind) = match step {
-            Step::BadHead(reject) => (Refusal::BadResponse(reject), AttemptFailure::BadResponse),
+            Step::BadHead(reject) => (Refusal::BadResponse(*reject), AttemptFailure::BadResponse),
             Step::Expired => (Refusal::UpstreamTimeout, AttemptFailure::Timeout),
             _ => (Refusal::UpstreamReset, AttemptFailure::Reset),
         };

@@ -136,7 +136,9 @@ impl Call<'_> {
                 Attempt::CallerGone => return End::Cancelled,
                 Attempt::CallerBlamed(refusal) => return End::Refused { refusal, message_end: None },
             };
-            if !failure.stale {
+            if failure.stale {
+                self.record.n_attempts -= 1;
+            } else {
                 self.counters.failures[failure.kind as usize].add(1);
             }
             if !self.may_repeat(&failure) {

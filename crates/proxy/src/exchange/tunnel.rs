@@ -17,7 +17,7 @@ use crate::view::View;
 
 /// Silence in both directions that ends a tunnel: WebSocket applications ping every minute or less, while an hour keeps
 /// a forgotten one from living for ever.
-const TUNNEL_IDLE: Duration = Duration::from_secs(3600);
+const TUNNEL_IDLE: Duration = Duration::from_hours(1);
 
 impl Call<'_> {
     /// Sends the 101 on and becomes a tunnel.
