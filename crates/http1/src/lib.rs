@@ -18,6 +18,7 @@ mod body;
 mod chunk_line;
 mod class;
 mod field;
+mod field_scan;
 mod framing;
 mod header_id;
 mod method;

@@ -7,7 +7,8 @@
 //!
 //! Sources: RFC 9112 sections 2.2, 3, 4 and 5.
 
-use crate::class::{is_target_byte, is_token_byte, is_value_byte, token_run, value_run};
+use crate::class::{is_target_byte, is_token_byte, is_value_byte};
+use crate::field_scan::FieldScan;
 use crate::{HeadLimits, Reject};
 
 /// Empty lines before a request line that are skipped (RFC 9112 section 2.2 asks for at least one; old clients sent one
@@ -240,85 +241,4 @@ fn first_byte_error(start_line: StartLine) -> Reject {
 
 fn expect_lf(byte: u8, next: State) -> Result<State, Reject> {
     if byte == b'\n' { Ok(next) } else { Err(Reject::BareCr) }
-}
-
-/// The same for a field section, which ends with an empty line: of a head or of a chunked body's trailers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct FieldScan {
-    state: FieldState,
-    n_fields: u32,
-}
-
-/// What the next byte of a field section belongs to. `Start` is left for `Name` or `End`; a field line leads back to it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum FieldState {
-    #[default]
-    Start,
-    Name,
-    Value,
-    ValueCr,
-    End,
-}
-
-/// What a byte of a field section completed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FieldEvent {
-    Nothing,
-    Line,
-    Section,
-}
-
-impl FieldScan {
-    /// Judges `bytes`. Gives how many of them belong to the section, and whether it is complete.
-    pub(crate) fn advance(&mut self, bytes: &[u8], n_max: usize) -> Result<(usize, bool), Reject> {
-        let mut at = 0;
-        while at < bytes.len() {
-            // Most bytes change nothing.
-            at += match self.state {
-                FieldState::Name => token_run(&bytes[at..]),
-                FieldState::Value => value_run(&bytes[at..]),
-                _ => 0,
-            };
-            if at == bytes.len() {
-                break;
-            }
-            let event = self.step(bytes[at], n_max)?;
-            at += 1;
-            if event == FieldEvent::Section {
-                return Ok((at, true));
-            }
-        }
-        Ok((at, false))
-    }
-
-    /// Judges one byte.
-    pub(crate) fn step(&mut self, byte: u8, n_max: usize) -> Result<FieldEvent, Reject> {
-        self.state = match (self.state, byte) {
-            (_, 0) => return Err(Reject::NulByte),
-            (FieldState::Start, b'\r') => FieldState::End,
-            (FieldState::Start | FieldState::Name | FieldState::Value, b'\n') => return Err(Reject::BareLf),
-            (FieldState::Start, b' ' | b'\t') => return Err(Reject::ObsFold),
-            (FieldState::Start, byte) if is_token_byte(byte) => {
-                if self.n_fields as usize >= n_max {
-                    return Err(Reject::TooManyHeaders);
-                }
-                self.n_fields += 1;
-                FieldState::Name
-            }
-            (FieldState::Name, b':') => FieldState::Value,
-            (FieldState::Name, b' ' | b'\t') => return Err(Reject::SpaceBeforeColon),
-            (FieldState::Name, byte) if is_token_byte(byte) => FieldState::Name,
-            (FieldState::Start | FieldState::Name, _) => return Err(Reject::BadHeaderName),
-            (FieldState::Value, b'\r') => FieldState::ValueCr,
-            (FieldState::Value, byte) if is_value_byte(byte) => FieldState::Value,
-            (FieldState::Value, _) => return Err(Reject::BadHeaderValue),
-            (FieldState::ValueCr, b'\n') => {
-                self.state = FieldState::Start;
-                return Ok(FieldEvent::Line);
-            }
-            (FieldState::End, b'\n') => return Ok(FieldEvent::Section),
-            (FieldState::ValueCr | FieldState::End, _) => return Err(Reject::BareCr),
-        };
-        Ok(FieldEvent::Nothing)
-    }
 }

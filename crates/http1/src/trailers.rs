@@ -4,7 +4,7 @@
 //! (RFC 9110 section 6.5.1). What is left is kept as complete lines.
 
 use crate::class::trim;
-use crate::scan::{FieldEvent, FieldScan};
+use crate::field_scan::{FieldEvent, FieldScan};
 use crate::{HeaderId, Reject};
 
 /// Bytes of a trailer section. gRPC and checksums need a few hundred.
