@@ -8,23 +8,21 @@ use isobar_core::Instant;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     origin: std::time::Instant,
-    /// Wall time of the origin, since the epoch.
-    wall: Duration,
 }
 
 impl Clock {
     pub(crate) fn start() -> Self {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { origin: std::time::Instant::now(), wall }
+        Self { origin: std::time::Instant::now() }
     }
 
     /// Now, for decisions and durations.
     pub(crate) fn now(&self) -> Instant {
         Instant(self.origin.elapsed().as_nanos() as u64)
     }
+}
 
-    /// Microseconds since the Unix epoch of an instant of this clock.
-    pub(crate) fn wall_micros(&self, at: Instant) -> u64 {
-        self.wall.as_micros() as u64 + at.0 / 1000
-    }
+/// Microseconds since the Unix epoch of what happened `ago`; read anew each time, so that a corrected clock shows.
+pub(crate) fn wall_micros(ago: Duration) -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.saturating_sub(ago).as_micros() as u64
 }

@@ -21,7 +21,7 @@ use crate::record::Record;
 use crate::refusal::Refusal;
 use crate::scratch::Scratch;
 use crate::stream::Stream;
-use crate::worker::{Presence, Worker};
+use crate::worker::{DRAIN_QUIET, Presence, Worker};
 
 /// Bound on the future of a connection's task, asserted by a test: it is what an idle connection costs.
 #[cfg(test)]
@@ -93,6 +93,7 @@ impl Connection {
     async fn wait_for_bytes(&self) -> bool {
         let plan = self.plan();
         let patience = if self.served { plan.idle } else { plan.head_timeout };
+        let patience = if self.worker.draining.get() { patience.min(DRAIN_QUIET) } else { patience };
         self.deadline.set_idle(self.worker.now().after(patience));
         poll_fn(|cx| {
             if self.stream.poll_read_ready(cx).is_ready() {

@@ -8,6 +8,7 @@ use isobar_core::{Instant, MemberIndex};
 
 use isobar_http1::{HeaderId, Version};
 
+use crate::clock;
 use crate::connection::Connection;
 use crate::refusal::ErrorCode;
 use crate::scratch::Scratch;
@@ -113,7 +114,7 @@ impl Record {
         let plan = &connection.worker.plan;
         let mut line = Line { json: plan.log_format == Some(LogFormat::Json), first: true, out };
         line.begin();
-        line.number("time_us", connection.worker.clock.wall_micros(self.arrived));
+        line.number("time_us", clock::wall_micros(total));
         line.text("listener", connection.plan().name.as_bytes());
         match connection.peer {
             Some((ip, port)) => line.show("client", format_args!("{}", std::net::SocketAddr::new(ip, port))),

@@ -31,7 +31,7 @@ const HOUSEKEEPING: Duration = Duration::from_millis(500);
 
 /// After a drain began, an idle connection has this long to send a request that was already on its way; then it is
 /// closed. A request in flight is answered with `connection: close` meanwhile.
-const DRAIN_QUIET: Duration = Duration::from_millis(500);
+pub(crate) const DRAIN_QUIET: Duration = Duration::from_millis(500);
 
 /// Exchanges in stock: enough for a busy moment, little enough to forget after one.
 const SCRATCH_MAX: usize = 64;
@@ -48,6 +48,7 @@ pub(crate) enum Message {
 /// The side of a worker that other threads hold.
 #[derive(Clone)]
 pub(crate) struct WorkerHandle {
+    /// Bounded by what it carries: each connection in it holds a descriptor, and those are limited.
     pub(crate) messages: UnboundedSender<Message>,
     /// Open downstream connections.
     pub(crate) n_connections: Arc<AtomicUsize>,

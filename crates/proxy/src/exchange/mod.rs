@@ -61,7 +61,12 @@ pub(crate) async fn run(connection: &mut Connection, scratch: &mut Scratch, head
         End::Answered { message_end, keep_alive } => {
             record.finish(connection, scratch, head_len);
             scratch.down.consume(message_end);
-            return if keep_alive { After::KeepAlive } else { After::Close };
+            return match keep_alive {
+                true => After::KeepAlive,
+                // The close is our choice: the next request may be on its way, and must not turn it into a reset.
+                false if scratch.request.keep_alive || !scratch.down.is_empty() => After::Linger,
+                false => After::Close,
+            };
         }
         End::Refused { refusal, message_end } => {
             let keep_alive = message_end.is_some()

@@ -55,7 +55,7 @@ impl Call<'_> {
         }
         // An answer that came before the end of the upload leaves the connection in the middle of a message.
         let wishes_keep_alive =
-            self.scratch.request.keep_alive && !self.worker.draining.get() && !upload.stopped;
+            self.scratch.request.keep_alive && !self.worker.draining.get() && upload.pump.is_finished();
         let shape = ResponseShape::choose(&self.scratch.response, &self.scratch.request, wishes_keep_alive);
         let mut download = self.encode_response(shape, &guard, head_len);
         let relayed = poll_fn(|cx| self.poll_relay(cx, &mut upstream, &mut upload, &mut download)).await;
