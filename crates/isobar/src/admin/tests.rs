@@ -38,7 +38,7 @@ fn request(method: Method, path: &str, host: &str) -> Request {
     Request::builder().method(method).uri(path).header(header::HOST, host).body(Body::empty()).unwrap()
 }
 
-fn get_path(path: &str) -> Request {
+fn fetch(path: &str) -> Request {
     request(Method::GET, path, "localhost")
 }
 
@@ -53,22 +53,22 @@ fn code(answer: &Answer) -> String {
 #[tokio::test]
 async fn alive_is_alive_in_every_phase() {
     for phase in [Phase::Starting, Phase::Ready, Phase::Draining] {
-        assert_eq!(answer(subjects(phase), get_path("/healthz")).await.status, 200);
+        assert_eq!(answer(subjects(phase), fetch("/healthz")).await.status, 200);
     }
 }
 
 #[tokio::test]
 async fn ready_is_only_between_start_and_drain_and_the_reason_is_told() {
-    assert_eq!(answer(subjects(Phase::Ready), get_path("/readyz")).await.status, 200);
+    assert_eq!(answer(subjects(Phase::Ready), fetch("/readyz")).await.status, 200);
     for (phase, reason) in [(Phase::Starting, "starting"), (Phase::Draining, "draining")] {
-        let answer = answer(subjects(phase), get_path("/readyz")).await;
+        let answer = answer(subjects(phase), fetch("/readyz")).await;
         assert_eq!((answer.status, code(&answer).as_str()), (503, reason));
     }
 }
 
 #[tokio::test]
 async fn metrics_are_open_metrics() {
-    let answer = answer(subjects(Phase::Ready), get_path("/metrics")).await;
+    let answer = answer(subjects(Phase::Ready), fetch("/metrics")).await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.content_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
     let samples = openmetrics::parse(&answer.body).unwrap();
@@ -83,7 +83,7 @@ async fn metrics_are_open_metrics() {
 #[tokio::test]
 async fn what_is_not_there_is_a_json_404() {
     for path in ["/", "/metrics/", "/api/v1/services"] {
-        let answer = answer(subjects(Phase::Ready), get_path(path)).await;
+        let answer = answer(subjects(Phase::Ready), fetch(path)).await;
         assert_eq!((answer.status, code(&answer).as_str()), (404, "not-found"), "{path}");
     }
 }
@@ -105,7 +105,7 @@ async fn only_the_three_open_calls_answer_a_foreign_host() {
     }
     let mut twice = request(Method::GET, "/api/v1/services", "localhost");
     twice.headers_mut().append(header::HOST, "localhost".parse().unwrap());
-    let mut absent = get_path("/api/v1/services");
+    let mut absent = fetch("/api/v1/services");
     absent.headers_mut().clear();
     for foreign in [
         request(Method::GET, "/api/v1/services", "proxy.example"),
@@ -130,7 +130,7 @@ async fn only_the_three_open_calls_answer_a_foreign_host() {
 async fn a_panic_in_a_renderer_is_a_500_and_no_end() {
     let mut broken = subjects(Phase::Ready);
     broken.metrics = Arc::new(|_: &mut String| panic!("broken on purpose"));
-    let answer = answer(broken, get_path("/metrics")).await;
+    let answer = answer(broken, fetch("/metrics")).await;
     assert_eq!((answer.status, code(&answer).as_str()), (500, "internal"));
 }
 
