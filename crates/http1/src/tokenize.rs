@@ -43,7 +43,7 @@ pub(crate) fn request(
     cursor.take(b" ")?;
     let target = cursor.run(target_run)?;
     cursor.take(b" ")?;
-    if method.len() > METHOD_BYTES_MAX || target.len() > limits.target_bytes {
+    if method.len() > METHOD_BYTES_MAX || target.is_empty() || target.len() > limits.target_bytes {
         return None;
     }
     let version = cursor.version()?;

@@ -1,4 +1,5 @@
 //! Naive readers of whole messages, for comparison: they split, copy and search without regard for cost.
+#![allow(dead_code)]
 
 use isobar_http1::Framing;
 
@@ -187,4 +188,29 @@ fn quoted_len(text: &str) -> Option<usize> {
         }
     }
     None
+}
+
+/// The normal form of a path that starts with a slash: dots that are the whole of a segment written plainly, then RFC 3986
+/// section 5.2.4 as it stands, with its two buffers.
+pub(crate) fn naive_path(path: &[u8]) -> Vec<u8> {
+    let segments = text(path).split('/').map(plain_dots).collect::<Vec<_>>();
+    let (mut input, mut output) = (segments.join("/"), String::new());
+    while !input.is_empty() {
+        if input.starts_with("/./") || input == "/." {
+            input = format!("/{}", input.get(3..).unwrap_or(""));
+        } else if input.starts_with("/../") || input == "/.." {
+            input = format!("/{}", input.get(4..).unwrap_or(""));
+            output.truncate(output.rfind('/').unwrap_or(0));
+        } else {
+            let end = input[1..].find('/').map_or(input.len(), |n| n + 1);
+            output.push_str(&input[..end]);
+            input = input[end..].to_owned();
+        }
+    }
+    bytes(&output)
+}
+
+fn plain_dots(segment: &str) -> String {
+    let plain = segment.replace("%2e", ".").replace("%2E", ".");
+    if plain == "." || plain == ".." { plain } else { segment.to_owned() }
 }

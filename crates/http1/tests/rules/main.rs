@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod bodies;
+#[path = "../models/mod.rs"]
+mod models;
 mod paths;
 mod progress;
 mod requests;

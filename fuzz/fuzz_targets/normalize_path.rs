@@ -1,0 +1,11 @@
+//! A path, against the algorithm of RFC 3986 written down word for word.
+#![no_main]
+
+#[path = "../../crates/http1/tests/laws/mod.rs"]
+mod laws;
+#[path = "../../crates/http1/tests/models/mod.rs"]
+mod models;
+#[path = "../../crates/http1/tests/support/mod.rs"]
+mod support;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| laws::normalize(input));
