@@ -76,6 +76,7 @@ impl Isobar {
     }
 
     /// Says that ERROR lines are part of the test.
+    #[must_use]
     pub fn expect_errors(mut self) -> Self {
         self.errors_expected = true;
         self

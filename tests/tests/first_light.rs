@@ -45,7 +45,9 @@ fn pipelined_requests_are_answered_in_order() {
     let mut client = isobar.connect();
     let mut requests = String::new();
     for n in 0..50 {
-        requests += &format!("POST /{n} HTTP/1.1\r\nhost: test\r\ncontent-length: 4\r\n\r\nn{n:03}");
+        let head = format!("POST /{n} HTTP/1.1\r\nhost: test\r\ncontent-length: 4\r\n\r\n");
+        requests.push_str(&head);
+        requests.push_str(&format!("n{n:03}"));
     }
     client.send(requests);
     for n in 0..50 {

@@ -293,3 +293,110 @@ pub(crate) fn end_response(debug: Option<(&Endpoint, u32)>, out: &mut Vec<u8>) {
     }
     out.extend_from_slice(b"\r\n");
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::collections::BTreeMap;
+
+    use isobar_config::RetrySettings;
+    use isobar_core::Address;
+    use isobar_http1::{HeadLimits, HeadProgress};
+
+    use super::*;
+    use crate::plan::ActionPlan;
+
+    const LIMITS: HeadLimits = HeadLimits { head_bytes: 4096, target_bytes: 1024, n_headers: 50 };
+
+    fn route(path: PathRewrite) -> RoutePlan {
+        RoutePlan {
+            name: "r".into(),
+            action: ActionPlan::Forward { split: None, branches: Vec::new() },
+            path,
+            host: None,
+            request_edits: EditPlan::default(),
+            response_edits: EditPlan::default(),
+            timeout: None,
+            retry: RetrySettings::default(),
+            upgrades: Vec::new(),
+        }
+    }
+
+    fn forwarded(text: &str, route: &RoutePlan, trusted: bool) -> String {
+        let mut request = RequestHead::new();
+        let n = request.parse(text.as_bytes(), &mut HeadProgress::default(), &LIMITS).unwrap().unwrap();
+        let endpoint = Endpoint {
+            id: "e".into(),
+            address: Address::Tcp("127.0.0.1:9".parse().unwrap()),
+            weight: 1,
+            priority: 0,
+            zone: None,
+            metadata: BTreeMap::new(),
+        };
+        let facts = RequestFacts {
+            route,
+            path: None,
+            client: Some([192, 0, 2, 7].into()),
+            trusted,
+            endpoint: &endpoint,
+            upgrade: false,
+            request_id: &RequestId::Received,
+        };
+        let mut out = Vec::new();
+        write_request(&request, &text.as_bytes()[..n], &facts, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn nothing_meant_for_one_connection_is_forwarded() {
+        let text = "GET /a?b HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, X-Mine\r\nKeep-Alive: 5\r\nX-Mine: 1\r\n\
+                    Accept: */*\r\nTE: trailers\r\nX-Isobar-Error: fake\r\n\r\n";
+        let out = forwarded(text, &route(PathRewrite::Keep), false);
+        assert_eq!(
+            out,
+            "GET /a?b HTTP/1.1\r\nHost: h\r\nAccept: */*\r\nx-forwarded-for: 192.0.2.7\r\nx-forwarded-proto: http\r\n\
+             x-forwarded-host: h\r\nvia: 1.1 isobar\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn forwarding_headers_are_believed_from_trusted_callers_only() {
+        let text = "GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 1.1.1.1\r\nForwarded: for=x\r\n\
+                    X-Forwarded-Proto: https\r\nX-Forwarded-For: 2.2.2.2\r\n\r\n";
+        let untrusted = forwarded(text, &route(PathRewrite::Keep), false);
+        assert!(
+            untrusted.contains("x-forwarded-for: 192.0.2.7\r\n") && !untrusted.contains("1.1.1.1"),
+            "{untrusted}"
+        );
+        assert!(!untrusted.contains("Forwarded: for") && untrusted.contains("x-forwarded-proto: http\r\n"));
+        let trusted = forwarded(text, &route(PathRewrite::Keep), true);
+        assert!(trusted.contains("x-forwarded-for: 1.1.1.1, 2.2.2.2, 192.0.2.7\r\n"), "{trusted}");
+        assert!(trusted.contains("Forwarded: for=x\r\nX-Forwarded-Proto: https\r\n"), "{trusted}");
+    }
+
+    #[test]
+    fn a_prefix_is_stripped_by_whole_segments_and_leaves_a_path() {
+        let cart = || route(PathRewrite::StripPrefix("/cart".to_owned()));
+        for (path, expected) in
+            [("/cart/x?q", "/x?q"), ("/cart", "/"), ("/cart?q", "/?q"), ("/carts", "/carts"), ("/cart/", "/")]
+        {
+            let out = forwarded(&format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n"), &cart(), false);
+            assert!(out.starts_with(&format!("GET {expected} HTTP/1.1\r\n")), "{path}: {out}");
+        }
+    }
+
+    #[test]
+    fn an_absolute_target_is_forwarded_in_origin_form() {
+        let text = "GET http://h?q HTTP/1.1\r\nHost: h\r\n\r\n";
+        let out = forwarded(text, &route(PathRewrite::Keep), false);
+        assert!(out.starts_with("GET /?q HTTP/1.1\r\nHost: h\r\n"), "{out}");
+    }
+
+    #[test]
+    fn a_request_of_http_1_0_without_host_gets_one() {
+        let out = forwarded("GET / HTTP/1.0\r\n\r\n", &route(PathRewrite::Keep), false);
+        assert!(out.starts_with("GET / HTTP/1.1\r\nhost: 127.0.0.1:9\r\n"), "{out}");
+        assert!(out.contains("via: 1.0 isobar\r\n"));
+    }
+}
