@@ -1,5 +1,5 @@
 //! Naive readers of whole messages, for comparison: they split, copy and search without regard for cost.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test program uses a part of it")]
 
 use isobar_http1::Framing;
 
