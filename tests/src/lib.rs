@@ -10,6 +10,7 @@
 )]
 
 mod client;
+pub mod dirty;
 mod isobar;
 mod origin;
 mod wait;
