@@ -224,7 +224,7 @@ async fn serve_requests(connection: &mut Connection, scratch: &mut Scratch) -> N
             Head::Request(head_len) => exchange::run(connection, scratch, head_len).await,
             Head::Refused(refusal) => {
                 let mut record = Record::new(connection.worker.now());
-                exchange::refuse(connection, scratch, &mut record, refusal, false).await;
+                exchange::refuse_unparsed(connection, scratch, &mut record, refusal).await;
                 record.finish_unparsed(connection);
                 After::Linger
             }

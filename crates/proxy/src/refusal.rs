@@ -155,8 +155,9 @@ impl Refusal {
         }
     }
 
-    /// Appends the whole response to `out`; it always closes the connection unless `keep_alive`.
-    pub(crate) fn write(self, json: bool, head_only: bool, keep_alive: bool, out: &mut Vec<u8>) {
+    /// Appends the whole response to `out`.
+    pub(crate) fn write(self, form: Form, out: &mut Vec<u8>) {
+        let Form { json, head_only, keep_alive } = form;
         let code = self.code();
         let body = if json {
             format!("{{\"error\":{{\"code\":\"{}\",\"message\":\"{}\"}}}}\n", code.name(), self.sentence())
@@ -179,6 +180,17 @@ impl Refusal {
             out.extend_from_slice(body.as_bytes());
         }
     }
+}
+
+/// The form of a refusal.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Form {
+    /// JSON rather than text.
+    pub(crate) json: bool,
+    /// The request was HEAD.
+    pub(crate) head_only: bool,
+    /// The connection serves on; otherwise the response announces its close.
+    pub(crate) keep_alive: bool,
 }
 
 /// Appends `HTTP/1.1 STATUS Reason\r\n`.
@@ -234,7 +246,7 @@ mod tests {
     fn the_length_of_a_refusal_is_the_length_of_its_body() {
         for json in [false, true] {
             let mut out = Vec::new();
-            Refusal::NoRoute.write(json, false, false, &mut out);
+            Refusal::NoRoute.write(Form { json, head_only: false, keep_alive: false }, &mut out);
             let text = String::from_utf8(out).unwrap_or_default();
             let (head, body) = text.split_once("\r\n\r\n").unwrap_or_default();
             assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{head}");
@@ -246,7 +258,7 @@ mod tests {
     #[test]
     fn a_refusal_of_head_sends_no_body_but_its_length() {
         let mut out = Vec::new();
-        Refusal::NoEndpoints.write(false, true, true, &mut out);
+        Refusal::NoEndpoints.write(Form { json: false, head_only: true, keep_alive: true }, &mut out);
         assert!(out.ends_with(b"\r\n\r\n"));
         assert!(!String::from_utf8_lossy(&out).contains("content-length: 0"));
     }

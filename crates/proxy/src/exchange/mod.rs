@@ -22,7 +22,7 @@ use std::rc::Rc;
 use crate::connection::Connection;
 use crate::plan::ActionPlan;
 use crate::record::Record;
-use crate::refusal::{ErrorCode, Refusal};
+use crate::refusal::{ErrorCode, Form, Refusal};
 use crate::scratch::Scratch;
 
 /// What becomes of the caller's connection.
@@ -131,21 +131,41 @@ async fn serve(
     }
 }
 
-/// Sends a refusal; what it needs to know of the request is taken from the scratch where a head was understood.
-pub(crate) async fn refuse(
+/// Sends a refusal of a request whose head was understood, in the form that it asks for.
+async fn refuse(
     connection: &mut Connection,
     scratch: &mut Scratch,
     record: &mut Record,
     refusal: Refusal,
     keep_alive: bool,
 ) {
-    let understood = record.route.is_some();
-    let (json, head_only) = if understood { local::wishes(scratch) } else { (false, false) };
+    let (json, head_only) = local::wishes(scratch);
+    send_refusal(connection, scratch, record, refusal, Form { json, head_only, keep_alive }).await;
+}
+
+/// Sends a refusal of a request whose head was not understood.
+pub(crate) async fn refuse_unparsed(
+    connection: &mut Connection,
+    scratch: &mut Scratch,
+    record: &mut Record,
+    refusal: Refusal,
+) {
+    let form = Form { json: false, head_only: false, keep_alive: false };
+    send_refusal(connection, scratch, record, refusal, form).await;
+}
+
+async fn send_refusal(
+    connection: &mut Connection,
+    scratch: &mut Scratch,
+    record: &mut Record,
+    refusal: Refusal,
+    form: Form,
+) {
     record.error = Some(refusal.code());
     record.status = refusal.code().status();
     let mut out = std::mem::take(&mut scratch.to_caller);
     out.clear();
-    refusal.write(json, head_only, keep_alive, &mut out);
+    refusal.write(form, &mut out);
     if connection.write_all(&out).await {
         record.bytes_out += out.len() as u64;
     }
