@@ -217,15 +217,17 @@ impl HeaderId {
     }
 }
 
-/// Whether `name` would be `Content-Length` or `Transfer-Encoding` if `_` were `-`, as it is for readers that make
-/// variables of field names (RFC 3875 section 4.1.18).
+/// Whether `name`, which is no known name, is `Content-Length` or `Transfer-Encoding` but for its hyphens. Readers that make
+/// variables of field names (RFC 3875 section 4.1.18) take `_` for `-`, and some are more generous.
 #[inline]
 pub(crate) fn is_framing_lookalike(name: &[u8]) -> bool {
-    match name.len() {
-        14 => name[7] == b'_' && name[..7].eq_ignore_ascii_case(b"content") && is(&name[8..], b"length"),
-        17 => name[8] == b'_' && name[..8].eq_ignore_ascii_case(b"transfer") && is(&name[9..], b"encoding"),
-        _ => false,
-    }
+    let joined: &[u8] = match name.first() {
+        Some(b'c' | b'C') => b"contentlength",
+        Some(b't' | b'T') => b"transferencoding",
+        _ => return false,
+    };
+    let letters = name.iter().filter(|&&b| b != b'-' && b != b'_');
+    name.len() >= joined.len() && letters.map(u8::to_ascii_lowercase).eq(joined.iter().copied())
 }
 
 #[cfg(test)]
@@ -306,17 +308,21 @@ mod tests {
     }
 
     #[test]
-    fn a_name_of_framing_with_an_underscore_is_a_lookalike() {
-        for name in ["content_length", "Content_Length", "TRANSFER_ENCODING"] {
+    fn a_name_of_framing_but_for_its_hyphens_is_a_lookalike() {
+        let alike = [
+            "content_length",
+            "Content_Length",
+            "TRANSFER_ENCODING",
+            "Transfer--Encoding",
+            "transferencoding",
+            "ContentLength-",
+        ];
+        for name in alike {
             assert!(is_framing_lookalike(name.as_bytes()), "{name}");
         }
-        for name in [
-            "content-length",
-            "transfer-encoding",
-            "content_lengths",
-            "content_lenght",
-            "x_transfer_encoding",
-        ] {
+        for name in
+            ["", "content_lengths", "content_lenght", "x_transfer_encoding", "transfer-encodin", "Content"]
+        {
             assert!(!is_framing_lookalike(name.as_bytes()), "{name}");
         }
     }

@@ -88,7 +88,7 @@ rejects! {
     BadHeaderName BadRequest "bad-header-name"
         "A field name is empty, lacks its colon, or is not a token.",
     LookalikeHeaderName BadRequest "lookalike-header-name"
-        "A field name is that of a framing field but for an underscore.",
+        "A field name is that of a framing field but for its hyphens.",
     BadHeaderValue BadRequest "bad-header-value"
         "A field value contains a control byte.",
     HeadTooLarge HeadTooLarge "head-too-large"
