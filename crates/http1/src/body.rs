@@ -78,20 +78,25 @@ impl BodyDecoder {
     pub fn decode(&mut self, input: &[u8]) -> Result<BodyStep, Reject> {
         let mut at = 0;
         loop {
-            match self.state {
+            match &mut self.state {
                 State::Done => return Ok(BodyStep::Done { consumed: at }),
-                State::Length(left) => return Ok(self.take(input, at, left, State::Length, State::Done)),
-                State::Payload(left) => {
-                    return Ok(self.take(input, at, left, State::Payload, State::PayloadEnd));
+                State::Length(left) | State::Payload(left) => {
+                    let left = *left;
+                    return Ok(self.take(input, at, left));
                 }
-                State::UntilClose => {
-                    return Ok(self.take(input, at, u64::MAX, |_| State::UntilClose, State::UntilClose));
+                State::UntilClose => return Ok(self.take(input, at, u64::MAX)),
+                State::ChunkLine(line) => {
+                    let (n_read, chunk) = line.advance(&input[at..])?;
+                    at += n_read;
+                    let Some(chunk) = chunk else { return Ok(BodyStep::NeedMore { consumed: at }) };
+                    self.state = self.begin_chunk(chunk)?;
                 }
-                _ => {}
+                State::PayloadEnd | State::PayloadEndLf | State::Trailers => {
+                    let Some(&byte) = input.get(at) else { return Ok(BodyStep::NeedMore { consumed: at }) };
+                    self.state = self.step(byte)?;
+                    at += 1;
+                }
             }
-            let Some(&byte) = input.get(at) else { return Ok(BodyStep::NeedMore { consumed: at }) };
-            self.state = self.step(byte)?;
-            at += 1;
         }
     }
 
@@ -116,34 +121,29 @@ impl BodyDecoder {
     }
 
     /// Payload at `at`, at most `left` bytes of it.
-    fn take(
-        &mut self,
-        input: &[u8],
-        at: usize,
-        left: u64,
-        partial: impl Fn(u64) -> State,
-        complete: State,
-    ) -> BodyStep {
+    fn take(&mut self, input: &[u8], at: usize, left: u64) -> BodyStep {
         let available = (input.len() - at) as u64;
         if available == 0 {
             return BodyStep::NeedMore { consumed: at };
         }
         let taken = available.min(left);
-        self.state = if taken == left { complete } else { partial(left - taken) };
+        self.state = match self.state {
+            State::Length(_) if taken == left => State::Done,
+            State::Length(_) => State::Length(left - taken),
+            State::Payload(_) if taken == left => State::PayloadEnd,
+            State::Payload(_) => State::Payload(left - taken),
+            other => other,
+        };
         BodyStep::Data { start: at, end: at + taken as usize }
     }
 
-    /// One byte of a chunked body's framing.
+    /// One byte of the framing behind a chunk's payload or behind the last chunk.
     fn step(&mut self, byte: u8) -> Result<State, Reject> {
         match (self.state, byte) {
-            (State::ChunkLine(mut line), byte) => match line.step(byte)? {
-                None => Ok(State::ChunkLine(line)),
-                Some(chunk) => self.begin_chunk(chunk),
-            },
             (State::PayloadEnd, b'\r') => Ok(State::PayloadEndLf),
             (State::PayloadEnd, b'\n') => Err(Reject::BareLf),
-            (State::PayloadEndLf, b'\n') => Ok(State::ChunkLine(ChunkLine::default())),
             (State::PayloadEnd, _) => Err(Reject::BadChunkEnd),
+            (State::PayloadEndLf, b'\n') => Ok(State::ChunkLine(ChunkLine::default())),
             (State::PayloadEndLf, _) => Err(Reject::BareCr),
             (_, byte) => Ok(if self.trailers.step(byte)? { State::Done } else { State::Trailers }),
         }

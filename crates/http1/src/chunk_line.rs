@@ -56,8 +56,17 @@ pub(crate) struct Chunk {
 }
 
 impl ChunkLine {
-    /// Takes one byte; gives the chunk with the last one of the line.
-    pub(crate) fn step(&mut self, byte: u8) -> Result<Option<Chunk>, Reject> {
+    /// Takes bytes up to the end of the line. Gives how many that were, and the chunk if the line is complete.
+    pub(crate) fn advance(&mut self, bytes: &[u8]) -> Result<(usize, Option<Chunk>), Reject> {
+        for (at, &byte) in bytes.iter().enumerate() {
+            if let Some(chunk) = self.step(byte)? {
+                return Ok((at + 1, Some(chunk)));
+            }
+        }
+        Ok((bytes.len(), None))
+    }
+
+    fn step(&mut self, byte: u8) -> Result<Option<Chunk>, Reject> {
         match (self.state, byte) {
             (State::Size, b'\r') if self.n_digits > 0 => self.state = State::Cr,
             (State::Name | State::Token | State::QuotedEnd, b'\r') => self.state = State::Cr,
