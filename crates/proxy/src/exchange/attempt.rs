@@ -207,6 +207,8 @@ impl Call<'_> {
                         return Attempt::CallerGone;
                     }
                     self.scratch.progress = HeadProgress::default();
+                    // Writing had a deadline of its own.
+                    self.arm(upload.pump.is_finished() || upload.stopped, limit);
                     if n_informational > INFORMATIONAL_MAX {
                         let reject = Reject::HeadTooLarge;
                         guard.set_outcome(Outcome::Failure(FailureClass::BadResponse));
@@ -295,7 +297,7 @@ impl Call<'_> {
             return Poll::Ready(self.expired(upload, limit));
         }
         let progressed = before != upload.pump.n_written + upload.pump.n_bytes;
-        if progressed || finished != was_finished {
+        if progressed || before == 0 || finished != was_finished {
             self.arm(finished, limit);
         }
         Poll::Pending
