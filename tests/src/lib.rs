@@ -13,6 +13,7 @@ mod client;
 pub mod dirty;
 mod isobar;
 mod origin;
+pub mod real;
 mod wait;
 
 pub use client::{Client, Response};
