@@ -134,7 +134,7 @@ impl Connection {
             match read.await {
                 Some(Ok(0) | Err(_)) if first => return Head::Closed,
                 // A head that the caller did not finish has no reader left, or one that half-closed by mistake.
-                Some(Ok(0)) => return Head::Refused(Refusal::BodyTruncated),
+                Some(Ok(0)) => return Head::Refused(Refusal::HeadTruncated),
                 Some(Err(_)) => return Head::Closed,
                 Some(Ok(n)) => scratch.down.filled_more(n),
                 None if first => return Head::Nothing,

@@ -19,6 +19,8 @@ pub(crate) struct Record {
     pub(crate) arrived: Instant,
     pub(crate) status: u16,
     pub(crate) error: Option<ErrorCode>,
+    /// The rule of HTTP that a refused message broke.
+    pub(crate) rule: Option<&'static str>,
     /// Position of the route in the plan, once one matched.
     pub(crate) route: Option<u32>,
     /// Position of the service in the plan, once one was chosen.
@@ -54,6 +56,7 @@ impl Record {
             arrived,
             status: 0,
             error: None,
+            rule: None,
             route: None,
             service: None,
             series: None,
@@ -150,6 +153,9 @@ impl Record {
         }
         if let Some(code) = self.error {
             line.text("error", code.name().as_bytes());
+        }
+        if let Some(rule) = self.rule {
+            line.text("rule", rule.as_bytes());
         }
         match (&self.request_id, head) {
             (RequestId::Made(id), _) => line.text("request_id", id),

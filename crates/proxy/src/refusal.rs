@@ -15,6 +15,8 @@ pub(crate) enum Refusal {
     Rejected(Reject),
     /// The body is longer than the listener's `limits.body`.
     BodyTooLarge,
+    /// The connection ended inside the request's head.
+    HeadTruncated,
     /// The connection ended inside the request's body.
     BodyTruncated,
     /// Head or body did not arrive in time.
@@ -125,7 +127,7 @@ impl Refusal {
                 RejectKind::NotImplemented => ErrorCode::NotImplemented,
                 RejectKind::VersionNotSupported => ErrorCode::VersionNotSupported,
             },
-            Self::BodyTruncated => ErrorCode::BadRequest,
+            Self::HeadTruncated | Self::BodyTruncated => ErrorCode::BadRequest,
             Self::BodyTooLarge => ErrorCode::BodyTooLarge,
             Self::RequestTimeout => ErrorCode::RequestTimeout,
             Self::NoRoute => ErrorCode::NoRoute,
@@ -138,11 +140,20 @@ impl Refusal {
         }
     }
 
+    /// The rule of HTTP that was broken, for the access log; docs/operations/errors.md lists them.
+    pub(crate) fn rule(self) -> Option<&'static str> {
+        match self {
+            Self::Rejected(reject) | Self::BadResponse(reject) => Some(reject.name()),
+            _ => None,
+        }
+    }
+
     /// One sentence for the caller; tells nothing about the inside.
     pub(crate) fn sentence(self) -> &'static str {
         match self {
             Self::Rejected(reject) => reject.reason(),
             Self::BodyTooLarge => "the body is longer than this listener allows",
+            Self::HeadTruncated => "the connection ended inside the head",
             Self::BodyTruncated => "the connection ended inside the body",
             Self::RequestTimeout => "the request did not arrive in time",
             Self::NoRoute => "no route matches this request",

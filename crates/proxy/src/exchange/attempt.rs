@@ -93,7 +93,7 @@ impl Call<'_> {
         let live = &view.member(index).live;
         let idle = if only_fresh { None } else { self.cluster.pool.check_out(live, now) };
         let upstream = if let Some(upstream) = idle {
-            self.record.n_attempts += 1;
+            self.count();
             upstream
         } else {
             let maximum = self.service.pool.max_connections_per_endpoint;
@@ -101,7 +101,7 @@ impl Call<'_> {
                 guard.finish(Outcome::Refused);
                 return Attempt::Full;
             };
-            self.record.n_attempts += 1;
+            self.count();
             match self.connect(view, index, permit, now).await {
                 Ok(upstream) => upstream,
                 Err(failure) => {
@@ -110,9 +110,13 @@ impl Call<'_> {
                 }
             }
         };
-        self.counters.attempts.add(1);
         let upload = Upload { pump: self.encode(view, index), stopped: false };
         self.await_head(upstream, upload, guard).await
+    }
+
+    fn count(&mut self) {
+        self.record.n_attempts += 1;
+        self.counters.attempts.add(1);
     }
 
     async fn connect(

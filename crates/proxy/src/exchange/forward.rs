@@ -22,7 +22,8 @@ use crate::scratch::Scratch;
 use crate::view::View;
 use crate::worker::{Cluster, Worker};
 
-/// Endpoints that a request remembers having tried; configurations allow no more attempts than this.
+/// Endpoints that a request remembers having tried, those at their maximum of connections included: a request that met
+/// this many full ones is refused rather than kept looking.
 const TRIED_MAX: usize = 16;
 
 /// What the attempts of one request share.
@@ -108,6 +109,10 @@ impl Tried {
         }
     }
 
+    fn is_full(&self) -> bool {
+        self.len == TRIED_MAX
+    }
+
     fn as_slice(&self) -> &[MemberIndex] {
         &self.indexes[..self.len]
     }
@@ -128,6 +133,7 @@ impl Call<'_> {
             let failure = match self.attempt(&view, index, only_fresh).await {
                 Attempt::Answered(answered) => return self.relay(answered).await,
                 Attempt::Failed(failure) => failure,
+                Attempt::Full if tried.is_full() => return self.refused(Refusal::Overloaded),
                 Attempt::Full => {
                     tried.push(index);
                     last = Refusal::Overloaded;

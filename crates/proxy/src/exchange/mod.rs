@@ -162,6 +162,7 @@ async fn send_refusal(
     form: Form,
 ) {
     record.error = Some(refusal.code());
+    record.rule = refusal.rule();
     record.status = refusal.code().status();
     let mut out = std::mem::take(&mut scratch.to_caller);
     out.clear();
