@@ -87,11 +87,7 @@ const FORBIDDEN: &[&[u8]] = &[
 ];
 
 fn is_forbidden(name: &[u8]) -> bool {
-    let id = HeaderId::of(name);
-    if id != HeaderId::Other {
-        return true;
-    }
-    // Also as a gateway would read it that makes variables of field names.
+    // As a gateway would read it that makes variables of field names.
     let name: Vec<u8> = name.iter().map(|b| if *b == b'_' { b'-' } else { b.to_ascii_lowercase() }).collect();
     HeaderId::of(&name) != HeaderId::Other
         || FORBIDDEN.contains(&name.as_slice())
