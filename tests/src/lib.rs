@@ -14,9 +14,11 @@ pub mod dirty;
 mod isobar;
 mod origin;
 pub mod real;
+mod setup;
 mod wait;
 
 pub use client::{Client, Response};
 pub use isobar::{Isobar, Metrics};
 pub use origin::{Origin, Visit};
+pub use setup::{one_service, refusing_address, watching};
 pub use wait::{PATIENCE, wait_for};
