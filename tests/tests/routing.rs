@@ -162,6 +162,19 @@ fn a_location_cannot_be_made_to_leave_its_line_or_its_path() {
 }
 
 #[test]
+fn a_redirect_to_a_path_of_this_host_cannot_be_made_to_lead_to_another() {
+    let stage = Stage::web("[[routes]]\nredirect = { to = \"{path}/\", status = 308 }\n");
+    for target in
+        ["//evil.test/x", "///evil.test", "/./..//evil.test", "/%2e//evil.test", "http://test//evil.test"]
+    {
+        let response = stage.ask(&format!("GET {target}"), "test", "");
+        let location = response.header("location").unwrap_or("/");
+        let is_local = location.starts_with('/') && !location.starts_with("//");
+        assert!(response.status == 400 || is_local, "{target}: {location}");
+    }
+}
+
+#[test]
 fn a_fixed_response_is_sent_as_written_and_without_a_body_to_head() {
     let stage = Stage::web(
         "[[routes]]\npath = \"/gone\"\nrespond = { status = 410, body = \"gone for good\" }\n\
