@@ -164,8 +164,6 @@ fn an_absolute_target_becomes_a_path_and_its_authority_the_host() {
 #[test]
 fn a_length_of_a_request_reaches_the_endpoint_once_and_unchanged() {
     let stage = Stage::start("");
-    let seen = stage.seen("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 003\r\n\r\nabc");
-    assert_eq!(seen.all("content-length").iter().filter_map(|n| n.parse().ok()).collect::<Vec<u32>>(), [3]);
     let twice =
         stage.seen("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 3\r\ncontent-length: 3\r\n\r\nabc");
     assert_eq!(twice.all("content-length"), ["3"], "an equal length in two fields goes on as one");
