@@ -9,8 +9,8 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use isobar_tests::real::raise_descriptor_limit;
 use isobar_tests::{Isobar, Origin, PATIENCE, wait_for};
@@ -48,6 +48,7 @@ fn big_origin(is_chunked: bool) -> (Origin, Arc<AtomicU64>) {
 }
 
 fn send_big(stream: &mut TcpStream, is_chunked: bool, n_sent: &AtomicU64) {
+    socket2::SockRef::from(&*stream).set_send_buffer_size(64 * 1024).unwrap();
     // 2,008 periods of the pattern.
     let piece: Vec<u8> = (0..251 * 2008).map(pattern).collect();
     let mut at = 0;
@@ -69,6 +70,14 @@ fn send_big(stream: &mut TcpStream, is_chunked: bool, n_sent: &AtomicU64) {
     }
 }
 
+/// One test at a time: thousands of full sockets at once put the kernel's TCP memory under pressure, and it then drops
+/// segments and backs off for longer than any test waits.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn start(origin: &Origin) -> Isobar {
     Isobar::start(&format!(
         "[runtime]\nworkers = 1\n[[listeners]]\nname = \"web\"\nlisten = \"127.0.0.1:0\"\nservice = \"app\"\n\
@@ -81,7 +90,7 @@ fn start(origin: &Origin) -> Isobar {
 /// A connection whose receiving buffer is small, so that 1,000 of them do not fill the kernel's memory.
 fn thin_connection(address: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(8 * 1024).unwrap();
+    socket.set_recv_buffer_size(32 * 1024).unwrap();
     socket.connect(&address.into()).unwrap();
     let stream: TcpStream = socket.into();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -140,6 +149,7 @@ fn read_whole(mut stream: TcpStream) {
 
 #[test]
 fn a_stalled_reader_of_a_gibibyte_holds_kilobytes_and_gets_every_byte_later() {
+    let _alone = alone();
     let (origin, n_sent) = big_origin(false);
     let isobar = start(&origin);
     let before = settled_memory(&isobar);
@@ -159,6 +169,7 @@ fn a_stalled_reader_of_a_gibibyte_holds_kilobytes_and_gets_every_byte_later() {
 
 #[test]
 fn a_stalled_endpoint_of_a_large_upload_holds_kilobytes() {
+    let _alone = alone();
     let origin = Origin::start(|visit| {
         while let Some(head) = visit.head() {
             if head.starts_with("GET /small") {
@@ -216,16 +227,19 @@ fn a_thousand_stalled_readers(is_chunked: bool) {
 
 #[test]
 fn a_thousand_stalled_readers_by_length_stay_under_64_mib() {
+    let _alone = alone();
     a_thousand_stalled_readers(false);
 }
 
 #[test]
 fn a_thousand_stalled_readers_of_chunks_stay_under_64_mib() {
+    let _alone = alone();
     a_thousand_stalled_readers(true);
 }
 
 #[test]
 fn an_idle_connection_costs_at_most_2_kib() {
+    let _alone = alone();
     let n_idle: u64 = if std::env::var_os("ISOBAR_SOAK").is_some() { 10_000 } else { 2_000 };
     raise_descriptor_limit(n_idle + 6_000);
     let (origin, _) = big_origin(false);

@@ -195,8 +195,10 @@ impl Call<'_> {
         let limit = [self.limit, per_try].into_iter().flatten().min();
         self.scratch.progress = HeadProgress::default();
         let mut n_informational = 0;
+        // A deadline of an earlier phase may have fired while that phase ended well.
+        let mut armed = false;
         loop {
-            let step = poll_fn(|cx| self.poll_step(cx, &mut upstream, &mut upload, limit)).await;
+            let step = poll_fn(|cx| self.poll_step(cx, &mut upstream, &mut upload, limit, &mut armed)).await;
             match step {
                 Step::Final(head_len) => {
                     upload.pump.stop_keeping();
@@ -211,8 +213,7 @@ impl Call<'_> {
                         return Attempt::CallerGone;
                     }
                     self.scratch.progress = HeadProgress::default();
-                    // Writing had a deadline of its own.
-                    self.arm(upload.pump.is_finished() || upload.stopped, limit);
+                    armed = false;
                     if n_informational > INFORMATIONAL_MAX {
                         let reject = Reject::HeadTooLarge;
                         guard.set_outcome(Outcome::Failure(FailureClass::BadResponse));
@@ -284,6 +285,7 @@ impl Call<'_> {
         upstream: &mut Upstream,
         upload: &mut Upload,
         limit: Option<Instant>,
+        armed: &mut bool,
     ) -> Poll<Step> {
         let was_finished = upload.pump.is_finished();
         let before = upload.pump.n_written + upload.pump.n_bytes;
@@ -297,12 +299,12 @@ impl Call<'_> {
         if finished && self.caller_is_gone(cx) {
             return Poll::Ready(Step::CallerGone);
         }
-        if self.connection.deadline.fired() {
-            return Poll::Ready(self.expired(upload, limit));
-        }
         let progressed = before != upload.pump.n_written + upload.pump.n_bytes;
-        if progressed || before == 0 || finished != was_finished {
+        if !*armed || progressed || finished != was_finished {
+            *armed = true;
             self.arm(finished, limit);
+        } else if self.connection.deadline.fired() {
+            return Poll::Ready(self.expired(upload, limit));
         }
         Poll::Pending
     }

@@ -58,7 +58,9 @@ impl Call<'_> {
             self.scratch.request.keep_alive && !self.worker.draining.get() && upload.pump.is_finished();
         let shape = ResponseShape::choose(&self.scratch.response, &self.scratch.request, wishes_keep_alive);
         let mut download = self.encode_response(shape, &guard, head_len);
-        let relayed = poll_fn(|cx| self.poll_relay(cx, &mut upstream, &mut upload, &mut download)).await;
+        let mut armed = false;
+        let relayed =
+            poll_fn(|cx| self.poll_relay(cx, &mut upstream, &mut upload, &mut download, &mut armed)).await;
         self.record.bytes_in += upload.pump.n_bytes;
         self.record.bytes_out += download.n_written;
         let reusable = self.is_reusable(&upload, &download);
@@ -135,6 +137,7 @@ impl Call<'_> {
         upstream: &mut Upstream,
         upload: &mut Upload,
         download: &mut Pump,
+        armed: &mut bool,
     ) -> Poll<Relayed> {
         let before = download.n_written + upload.pump.n_written;
         if !upload.stopped && !upload.pump.is_finished() {
@@ -157,16 +160,16 @@ impl Call<'_> {
         if uploaded && self.caller_is_gone(cx) {
             return Poll::Ready(Relayed::Abandoned);
         }
-        if self.connection.deadline.fired() {
+        if !*armed || before != download.n_written + upload.pump.n_written {
+            *armed = true;
+            let at = self.worker.now().after(self.body_idle);
+            self.connection.deadline.set(self.limit.map_or(at, |limit| limit.min(at)));
+        } else if self.connection.deadline.fired() {
             return Poll::Ready(if download.waits_for_sink() {
                 Relayed::Stalled
             } else {
                 Relayed::Cut(Outcome::Timeout)
             });
-        }
-        if before == 0 || before != download.n_written + upload.pump.n_written {
-            let at = self.worker.now().after(self.body_idle);
-            self.connection.deadline.set(self.limit.map_or(at, |limit| limit.min(at)));
         }
         Poll::Pending
     }

@@ -78,11 +78,13 @@ impl Call<'_> {
                 Poll::Pending => {}
             }
         }
-        if (ended.to_endpoint && ended.to_caller) || self.connection.deadline.fired() {
+        if ended.to_endpoint && ended.to_caller {
             return Poll::Ready(());
         }
         if before == 0 || before != to_endpoint.n_written + to_caller.n_written {
             self.connection.deadline.set(self.worker.now().after(TUNNEL_IDLE));
+        } else if self.connection.deadline.fired() {
+            return Poll::Ready(());
         }
         Poll::Pending
     }
