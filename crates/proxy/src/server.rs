@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use isobar_config::Settings;
+use isobar_config::{LogTarget, Settings};
 use isobar_core::Snapshot;
 use tokio::sync::{mpsc::unbounded_channel, watch};
 
@@ -38,8 +38,15 @@ pub struct Inputs {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The access log cannot be written.
-    #[error("the access log cannot be opened: {0}; check `access_log.to` and its folder's permissions")]
-    AccessLog(#[source] std::io::Error),
+    #[error(
+        "the access log {target} cannot be opened: {source}; check `access_log.to` and its folder's permissions"
+    )]
+    AccessLog {
+        /// Where it was to go.
+        target: String,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// The system gave no thread.
     #[error("a thread could not be started: {0}; check the limits on processes and memory")]
     Thread(#[source] std::io::Error),
@@ -69,8 +76,7 @@ impl Proxy {
     /// Starts the workers and begins to accept.
     pub fn start(inputs: Inputs, bound: Bound) -> Result<Self, StartError> {
         let plan = Arc::new(Plan::compile(&inputs.settings));
-        let log = inputs.settings.access_log.as_ref().map(|log| LogWriter::start(&log.to)).transpose();
-        let log = log.map_err(StartError::AccessLog)?;
+        let log = inputs.settings.access_log.as_ref().map(|log| start_log(&log.to)).transpose()?;
         let clock = Clock::start();
         let n_workers = inputs.workers.get();
         let (mut handles, mut waiting) = (Vec::new(), Vec::new());
@@ -188,6 +194,16 @@ impl Proxy {
         }
         DrainReport { cut }
     }
+}
+
+fn start_log(target: &LogTarget) -> Result<LogWriter, StartError> {
+    LogWriter::start(target).map_err(|source| {
+        let target = match target {
+            LogTarget::Stdout => "stdout".to_owned(),
+            LogTarget::File(path) => path.display().to_string(),
+        };
+        StartError::AccessLog { target, source }
+    })
 }
 
 fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {

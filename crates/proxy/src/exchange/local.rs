@@ -41,10 +41,21 @@ pub(super) async fn redirect(
     status: u16,
     record: &mut Record,
 ) -> End {
-    let mut field = b"location: ".to_vec();
-    write_location(scratch, head_len, to, &mut field);
-    field.extend_from_slice(b"\r\n");
+    let mut location = Vec::new();
+    write_location(scratch, head_len, to, &mut location);
+    keep_on_this_host(to, &mut location);
+    let field = [b"location: ", location.as_slice(), b"\r\n"].concat();
     answer(connection, scratch, head_len, route, status, &field, b"", record).await
+}
+
+/// Leaves `location` a single slash at its front, unless the template itself names another host.
+///
+/// A browser takes `//name/` for a host, so a caller's path must not be able to begin a Location that way.
+fn keep_on_this_host(template: &str, location: &mut Vec<u8>) {
+    let n_slashes = location.iter().take_while(|byte| matches!(byte, b'/' | b'\\')).count();
+    if n_slashes > 1 && !template.starts_with("//") {
+        location.splice(..n_slashes, [b'/']);
+    }
 }
 
 /// Fills in `{host}`, `{path}` and `{query}`.
@@ -118,5 +129,26 @@ async fn answer(
         _ if !written => End::Broken,
         Some(message_end) => End::Answered { message_end, keep_alive },
         None => End::Early,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_cannot_begin_a_location_on_another_host() {
+        for (template, location, expected) in [
+            ("{path}/", "//evil.test/x/", "/evil.test/x/"),
+            ("{path}", "/\\evil.test", "/evil.test"),
+            ("/{path}", "//x", "/x"),
+            ("{path}", "/ok//x", "/ok//x"),
+            ("//cdn.test{path}", "//cdn.test/x", "//cdn.test/x"),
+            ("https://{host}{path}", "https://h//x", "https://h//x"),
+        ] {
+            let mut kept = location.as_bytes().to_vec();
+            keep_on_this_host(template, &mut kept);
+            assert_eq!(kept, expected.as_bytes(), "{template} {location}");
+        }
     }
 }
