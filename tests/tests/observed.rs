@@ -27,10 +27,13 @@ fn lines(isobar: &Isobar, n: usize) -> Vec<String> {
     })
 }
 
+/// The lines in the order of arrival: workers hand their batches over in no order.
 fn json_lines(isobar: &Isobar, n: usize) -> Vec<Value> {
     let found = lines(isobar, n);
     assert_eq!(found.len(), n, "{found:?}");
-    found.iter().map(|line| serde_json::from_str(line).expect(line)).collect()
+    let mut parsed: Vec<Value> = found.iter().map(|line| serde_json::from_str(line).expect(line)).collect();
+    parsed.sort_by_key(|line| line["time_us"].as_u64());
+    parsed
 }
 
 #[test]
