@@ -14,6 +14,7 @@ pub mod dirty;
 mod isobar;
 mod origin;
 pub mod real;
+pub mod servers;
 mod setup;
 mod wait;
 

@@ -1,11 +1,13 @@
 //! Real programs beside the proxy: servers that a test configures and starts, and clients that it runs to their end.
 //!
 //! Invariants: a program that is not installed fails the test with its name; a server is killed when dropped.
-//! Limits: a server that can only be told a port gets one that was free a moment before it starts.
+//! Limits: a server that can only be told a port gets one that was free a moment before it starts; such ports lie below
+//! those that the system gives to clients, so that only another run of these tests could take it.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
@@ -45,9 +47,22 @@ impl Drop for Program {
     }
 }
 
-/// An address of this machine with a port that is free now.
+/// Ports for servers that must be told one: below 32768, where Linux begins to hand them out by itself.
+const PORTS: std::ops::Range<u32> = 12_000..32_000;
+
+/// An address of this machine with a port that is free now and that no other call of this process was given.
 pub fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    static N_GIVEN: AtomicU32 = AtomicU32::new(0);
+    let of_process = std::process::id().wrapping_mul(61);
+    for _ in PORTS {
+        let place =
+            of_process.wrapping_add(N_GIVEN.fetch_add(1, Ordering::Relaxed)) % (PORTS.end - PORTS.start);
+        let address = SocketAddr::from(([127, 0, 0, 1], (PORTS.start + place) as u16));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+    panic!("no port of {PORTS:?} is free");
 }
 
 /// The program of this name from the search path or, where Debian keeps servers, from `/usr/sbin`.

@@ -10,6 +10,7 @@ use std::process::Command;
 
 use isobar_tests::Origin;
 use isobar_tests::dirty::{assert_closed, in_front_of};
+use isobar_tests::real::command;
 use serde_json::Value;
 use yaml_rust2::{Yaml, YamlLoader};
 
@@ -154,10 +155,10 @@ fn no_request_labelled_severe_is_accepted() {
 
 /// Checks that found something, by name.
 fn scan(address: SocketAddr, checks: &str) -> Vec<String> {
-    let mut command = Command::new("smugglex");
+    let mut command = command("smugglex");
     command.args(["--json", "--timeout", "2", "--baseline-count", "1", "--checks", checks]);
     let output = command.arg(format!("http://{address}/")).output();
-    let output = output.expect("smugglex is missing: run the tests by `cargo xtask test --install`");
+    let output = output.expect("smugglex runs");
     let report: Value = serde_json::from_slice(&output.stdout).expect("a report of smugglex");
     let done = report["results"][0]["checks"].as_array().unwrap();
     assert_eq!(done.len(), checks.split(',').count(), "not every check ran: {report:#}");

@@ -47,7 +47,8 @@ fn pipelined_requests_are_answered_in_order() {
     for n in 0..50 {
         let head = format!("POST /{n} HTTP/1.1\r\nhost: test\r\ncontent-length: 4\r\n\r\n");
         requests.push_str(&head);
-        requests.push_str(&format!("n{n:03}"));
+        let body = format!("n{n:03}");
+        requests.push_str(&body);
     }
     client.send(requests);
     for n in 0..50 {

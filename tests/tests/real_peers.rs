@@ -6,78 +6,18 @@
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use isobar_tests::real::{Draw, Program, command, free_address, run};
+use isobar_tests::real::{Draw, command, run};
+use isobar_tests::servers::{Servers, open_folder, write};
 use isobar_tests::{Isobar, Origin, PATIENCE, Visit};
-use tempfile::TempDir;
 
 const BIG: usize = 100 << 20;
-const MODULES: &str = "/usr/lib/apache2/modules";
 
 /// Three servers of one folder, and the proxy in front of them, round-robin.
 struct Site {
     isobar: Isobar,
-    folder: TempDir,
-    _servers: [Program; 3],
-}
-
-/// A folder that servers may read under any user.
-fn open_folder() -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    folder
-}
-
-/// Writes a server's configuration beside the files.
-fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
-    let file = folder.join(name);
-    std::fs::write(&file, text).unwrap();
-    file
-}
-
-fn nginx(folder: &Path) -> (Program, SocketAddr) {
-    let address = free_address();
-    let at = folder.display();
-    let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|name| format!("{name}_temp_path {at}/nginx-{name};\n"))
-        .concat();
-    let text = format!(
-        "daemon off; master_process off; pid {at}/nginx.pid; error_log {at}/nginx.log;\nevents {{}}\n\
-         http {{ access_log off;\n{temporary}server {{ listen {address}; root {at}/files; }} }}\n"
-    );
-    let mut nginx = command("nginx");
-    nginx.arg("-e").arg(folder.join("nginx.log")).arg("-c").arg(write(folder, "nginx.conf", &text));
-    (Program::start(nginx).listening_at(address), address)
-}
-
-fn apache(folder: &Path) -> (Program, SocketAddr) {
-    let address = free_address();
-    let at = folder.display();
-    let text = format!(
-        "ServerRoot {at}\nServerName localhost\nListen {address}\nPidFile {at}/apache.pid\n\
-         ErrorLog {at}/apache.log\nMutex file:{at}\nUser www-data\nGroup www-data\n\
-         LoadModule mpm_event_module {MODULES}/mod_mpm_event.so\n\
-         LoadModule authz_core_module {MODULES}/mod_authz_core.so\nDocumentRoot {at}/files\n"
-    );
-    let mut apache = command("apache2");
-    apache.arg("-DFOREGROUND").arg("-f").arg(write(folder, "apache.conf", &text));
-    (Program::start(apache).listening_at(address), address)
-}
-
-fn lighttpd(folder: &Path) -> (Program, SocketAddr) {
-    let address = free_address();
-    let at = folder.display();
-    let text = format!(
-        "server.document-root = \"{at}/files\"\nserver.bind = \"127.0.0.1\"\nserver.port = {}\n\
-         server.errorlog = \"{at}/lighttpd.log\"\n",
-        address.port()
-    );
-    let mut lighttpd = command("lighttpd");
-    lighttpd.arg("-D").arg("-f").arg(write(folder, "lighttpd.conf", &text));
-    (Program::start(lighttpd).listening_at(address), address)
+    servers: Servers,
 }
 
 fn proxy(endpoints: &[SocketAddr]) -> Isobar {
@@ -91,15 +31,12 @@ fn proxy(endpoints: &[SocketAddr]) -> Isobar {
 
 impl Site {
     fn start() -> Self {
-        let folder = open_folder();
-        std::fs::create_dir(folder.path().join("files")).unwrap();
-        let servers = [nginx(folder.path()), apache(folder.path()), lighttpd(folder.path())];
-        let isobar = proxy(&servers.each_ref().map(|server| server.1));
-        Self { isobar, folder, _servers: servers.map(|server| server.0) }
+        let servers = Servers::start();
+        Self { isobar: proxy(&servers.addresses), servers }
     }
 
     fn file(&self, name: &str, content: &[u8]) {
-        std::fs::write(self.folder.path().join("files").join(name), content).unwrap();
+        std::fs::write(self.servers.files().join(name), content).unwrap();
     }
 }
 
@@ -177,7 +114,7 @@ fn a_page_of_many_parts_arrives_over_parallel_kept_connections() {
     for (n, content) in contents.iter().enumerate() {
         site.file(&format!("part{n}"), content);
     }
-    let out = site.folder.path().join("out");
+    let out = site.servers.files().with_file_name("out");
     std::fs::create_dir(&out).unwrap();
     let pattern = out.join("#1").display().to_string();
     let arguments = ["--fail", "--parallel", "--parallel-max", "30", "--output", &pattern];
