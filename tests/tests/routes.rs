@@ -282,3 +282,21 @@ fn a_refusal_is_json_for_those_who_ask_for_it() {
     let head = stage.ask("HEAD /", "test", "");
     assert_eq!((head.status, head.error(), head.text().as_str()), (404, "no-route", ""));
 }
+
+#[test]
+fn a_service_without_weight_is_503_and_one_without_weight_at_a_level_goes_on_to_the_next() {
+    let (first, second) = (Origin::answering("first"), Origin::answering("second"));
+    let config = |second_weight: u32| {
+        format!(
+            "[[listeners]]\nname = \"web\"\nlisten = \"127.0.0.1:0\"\nservice = \"app\"\n[services.app]\nendpoints = [\
+             {{ address = \"{}\", weight = 0 }}, {{ address = \"{}\", weight = {second_weight}, priority = 1 }}]\n",
+            first.address, second.address
+        )
+    };
+    let none = Isobar::start(&config(0));
+    let response = none.get("/");
+    assert_eq!((response.status, response.error()), (503, "no-endpoints"));
+    none.assert_no_leak();
+    assert_eq!(Isobar::start(&config(1)).get("/").text(), "second");
+    assert_eq!(first.n_connections(), 0);
+}

@@ -138,7 +138,11 @@ fn an_endpoint_may_be_named() {
 fn a_caller_of_http_1_0_gets_a_close_delimited_body_and_no_chunks() {
     let origin = Origin::start(|visit| {
         while let Some(head) = visit.head() {
-            assert!(head.starts_with("GET / HTTP/1.1\r\n"));
+            let n_hosts = head.to_lowercase().matches("\r\nhost: ").count();
+            assert!(
+                head.starts_with("GET / HTTP/1.1\r\n") && n_hosts == 1,
+                "HTTP/1.1 demands a Host: {head}"
+            );
             visit.send(
                 "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",
             );
