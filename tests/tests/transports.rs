@@ -41,7 +41,7 @@ fn unix_endpoint(path: &Path) {
     });
 }
 
-fn get_over_unix(path: &Path) -> String {
+fn over_unix(path: &Path) -> String {
     let mut stream = UnixStream::connect(path).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(b"GET /x HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").unwrap();
@@ -58,7 +58,7 @@ fn unix_sockets_carry_requests_on_both_sides() {
     let endpoint = format!("unix:{}", outward.display());
     let mut isobar = Isobar::start(&config(&format!("unix:{}", inward.display()), &endpoint, ""));
     for _ in 0..3 {
-        let text = get_over_unix(&inward);
+        let text = over_unix(&inward);
         assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
         assert!(text.contains("GET /x HTTP/1.1\r\nhost: test\r\n"), "{text}");
         assert!(text.contains("x-forwarded-for: unknown\r\n"), "{text}");
@@ -79,10 +79,10 @@ fn a_unix_socket_left_behind_is_taken_over_and_other_files_are_not() {
     drop(UnixListener::bind(&left).unwrap());
     let listen = format!("unix:{}", left.display());
     let isobar = Isobar::start(&config(&listen, &endpoint, ""));
-    assert!(get_over_unix(&left).ends_with("ok"));
+    assert!(over_unix(&left).ends_with("ok"));
     let mut second = Isobar::launch(&config(&listen, &endpoint, ""), |command| command).expect_errors();
     assert_eq!(second.wait().code(), Some(1), "a socket in use was taken over");
-    assert!(get_over_unix(&left).ends_with("ok"));
+    assert!(over_unix(&left).ends_with("ok"));
     assert!(left.symlink_metadata().unwrap().file_type().is_socket());
     isobar.assert_no_leak();
     let file = folder.path().join("notes.txt");
