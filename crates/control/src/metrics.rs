@@ -5,27 +5,17 @@
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use isobar_core::ClusterEvent;
+use isobar_core::EventKind;
 
 use crate::owner::ClusterHandle;
 
-/// Names of the kinds of events, in the order of [`EventCounts::count`].
-const EVENTS: [&str; 5] = ["added", "removed", "readdressed", "changed", "duplicate-dropped"];
-
 /// How often each kind of event happened to one cluster.
 #[derive(Debug, Default)]
-pub(crate) struct EventCounts([AtomicU64; EVENTS.len()]);
+pub(crate) struct EventCounts([AtomicU64; EventKind::ALL.len()]);
 
 impl EventCounts {
-    pub(crate) fn count(&self, event: &ClusterEvent) {
-        let kind = match event {
-            ClusterEvent::Added { .. } => 0,
-            ClusterEvent::Removed { .. } => 1,
-            ClusterEvent::Readdressed { .. } => 2,
-            ClusterEvent::Changed { .. } => 3,
-            ClusterEvent::DuplicateDropped { .. } => 4,
-        };
-        self.0[kind].fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn count(&self, kind: EventKind) {
+        self.0[kind as usize].fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -35,8 +25,9 @@ pub fn render_metrics(clusters: &[ClusterHandle], out: &mut String) {
         "# TYPE isobar_endpoint_events counter\n# HELP isobar_endpoint_events Changes of a service's endpoints.\n",
     );
     for cluster in clusters {
-        for (name, count) in EVENTS.iter().zip(&cluster.events().0) {
+        for (kind, count) in EventKind::ALL.iter().zip(&cluster.events().0) {
             let (service, count) = (Escaped(cluster.service()), count.load(Ordering::Relaxed));
+            let name = kind.name();
             // Writing to a String cannot fail.
             let _ = writeln!(
                 out,
@@ -74,8 +65,8 @@ mod tests {
     #[tokio::test]
     async fn events_are_counted_by_service_and_names_are_escaped() {
         let one = tcp_endpoint("a", "127.0.0.1:1");
-        let cart = spawn("cart", PolicyKind::RoundRobin, vec![one.clone(), one]);
-        let odd = spawn("a\"b\\c\nd", PolicyKind::P2c, Vec::new());
+        let cart = spawn("cart", PolicyKind::RoundRobin, 1, vec![one.clone(), one]);
+        let odd = spawn("a\"b\\c\nd", PolicyKind::P2c, 1, Vec::new());
         let mut out = String::new();
         render_metrics(&[cart, odd], &mut out);
         let lines: Vec<_> = out.lines().collect();

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use isobar_core::{Cluster, ClusterEvent, Endpoint, PolicyKind, Snapshot};
+use isobar_core::{
+    Cluster, ClusterEvent, ClusterSettings, Endpoint, EventKind, Found, PolicyKind, Snapshot, SourceSet,
+};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
@@ -85,10 +87,12 @@ impl ClusterHandle {
 }
 
 /// Publishes the first snapshot of a cluster and starts its owner on the current runtime.
-pub fn spawn(service: &str, policy: PolicyKind, endpoints: Vec<Endpoint>) -> ClusterHandle {
-    let mut cluster = Cluster::new(service, policy);
+pub fn spawn(service: &str, policy: PolicyKind, n_shards: usize, endpoints: Vec<Endpoint>) -> ClusterHandle {
+    let settings = ClusterSettings { policy, ..ClusterSettings::default() };
+    let mut cluster = Cluster::new(service, settings, n_shards, 0);
     let events = Arc::new(EventCounts::default());
-    for event in cluster.set_endpoints(endpoints) {
+    cluster.set_sources(configured(endpoints), isobar_core::Instant(0));
+    while let Some(event) = cluster.poll_event() {
         announce(service, &event, &events, Occasion::Start);
     }
     let published = Arc::new(ArcSwap::from_pointee(cluster.snapshot()));
@@ -142,11 +146,11 @@ impl Owner {
     fn handle_message(&mut self, message: Message) {
         match message {
             Message::Endpoints(endpoints) => {
-                for event in self.cluster.set_endpoints(endpoints) {
+                self.cluster.set_sources(configured(endpoints), isobar_core::Instant(0));
+                while let Some(event) = self.cluster.poll_event() {
                     announce(&self.service, &event, &self.events, Occasion::Update);
                 }
-                // The order of the endpoints may have changed without an event, so any full set is published.
-                self.changed = true;
+                self.changed |= self.cluster.take_change();
             }
         }
     }
@@ -166,20 +170,28 @@ enum Occasion {
     Update,
 }
 
+/// The endpoints of the configuration as a source.
+fn configured(endpoints: Vec<Endpoint>) -> Vec<SourceSet> {
+    let found = endpoints.into_iter().map(|endpoint| Found { endpoint, inferred: None });
+    vec![SourceSet { name: "configuration".into(), found: found.collect() }]
+}
+
 /// The one place where an event of a cluster becomes a log line and a count.
 fn announce(service: &str, event: &ClusterEvent, counts: &EventCounts, occasion: Occasion) {
-    counts.count(event);
-    match event {
-        ClusterEvent::Added { id } if occasion == Occasion::Start => {
-            debug!(service, endpoint = %id, "endpoint added");
+    counts.count(event.kind);
+    let (event_name, endpoint, reason) =
+        (event.kind.name(), event.id.as_deref().unwrap_or_default(), &*event.reason);
+    match event.kind {
+        EventKind::Added if occasion == Occasion::Start => {
+            debug!(service, endpoint, reason, "endpoint {event_name}");
         }
-        ClusterEvent::Added { id } => info!(service, endpoint = %id, "endpoint added"),
-        ClusterEvent::Removed { id } => info!(service, endpoint = %id, "endpoint removed"),
-        ClusterEvent::Readdressed { id } => info!(service, endpoint = %id, "endpoint has a new address"),
-        ClusterEvent::Changed { id } => info!(service, endpoint = %id, "endpoint changed"),
-        ClusterEvent::DuplicateDropped { id } => {
-            warn!(service, endpoint = %id, "two endpoints have the same id: only the first is used, give the other an id of its own");
+        EventKind::DuplicateDropped
+        | EventKind::Unhealthy
+        | EventKind::LossHeld
+        | EventKind::FailOpenBegan => {
+            warn!(service, endpoint, reason, "endpoint {event_name}");
         }
+        _ => info!(service, endpoint, reason, "endpoint {event_name}"),
     }
 }
 

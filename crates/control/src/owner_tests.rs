@@ -10,7 +10,7 @@ fn ids(handle: &ClusterHandle) -> Vec<String> {
 
 #[tokio::test(start_paused = true)]
 async fn the_first_snapshot_is_there_before_the_handle() {
-    let handle = spawn("cart", PolicyKind::P2c, vec![tcp_endpoint("a", "127.0.0.1:1")]);
+    let handle = spawn("cart", PolicyKind::P2c, 1, vec![tcp_endpoint("a", "127.0.0.1:1")]);
     assert_eq!(ids(&handle), ["a"]);
     assert_eq!(handle.service(), "cart");
     assert_eq!(handle.published().load().service(), "cart");
@@ -18,7 +18,7 @@ async fn the_first_snapshot_is_there_before_the_handle() {
 
 #[tokio::test(start_paused = true)]
 async fn publications_are_never_closer_than_the_gap_and_the_last_one_has_the_last_set() {
-    let handle = spawn("cart", PolicyKind::P2c, Vec::new());
+    let handle = spawn("cart", PolicyKind::P2c, 1, Vec::new());
     let published = handle.published();
     let start = Instant::now();
     let mut last = published.load_full();
@@ -40,7 +40,7 @@ async fn publications_are_never_closer_than_the_gap_and_the_last_one_has_the_las
 
 #[tokio::test(start_paused = true)]
 async fn a_replaced_snapshot_outlives_its_last_reader_until_the_owner_sweeps() {
-    let handle = spawn("cart", PolicyKind::P2c, vec![tcp_endpoint("a", "127.0.0.1:1")]);
+    let handle = spawn("cart", PolicyKind::P2c, 1, vec![tcp_endpoint("a", "127.0.0.1:1")]);
     let reader = handle.published().load_full();
     let watched = Arc::downgrade(&reader);
     handle.set_endpoints(vec![tcp_endpoint("b", "127.0.0.1:2")]).await.unwrap();
@@ -54,7 +54,7 @@ async fn a_replaced_snapshot_outlives_its_last_reader_until_the_owner_sweeps() {
 
 #[tokio::test(start_paused = true)]
 async fn a_surviving_endpoint_keeps_its_live_numbers_over_an_update() {
-    let handle = spawn("cart", PolicyKind::P2c, vec![tcp_endpoint("a", "127.0.0.1:1")]);
+    let handle = spawn("cart", PolicyKind::P2c, 1, vec![tcp_endpoint("a", "127.0.0.1:1")]);
     let before = Arc::clone(&handle.published().load().members()[0].live);
     let both = vec![tcp_endpoint("b", "127.0.0.1:2"), tcp_endpoint("a", "127.0.0.1:1")];
     handle.set_endpoints(both).await.unwrap();
@@ -66,7 +66,7 @@ async fn a_surviving_endpoint_keeps_its_live_numbers_over_an_update() {
 
 #[tokio::test(start_paused = true)]
 async fn an_update_sent_just_before_the_last_handle_goes_is_still_published() {
-    let handle = spawn("cart", PolicyKind::P2c, Vec::new());
+    let handle = spawn("cart", PolicyKind::P2c, 1, Vec::new());
     let published = handle.published();
     handle.set_endpoints(vec![tcp_endpoint("a", "127.0.0.1:1")]).await.unwrap();
     drop(handle);

@@ -5,6 +5,7 @@
 //! to give the same snapshot for as long as it lives.
 
 use std::ops::Deref;
+use std::time::Duration;
 
 use crate::{Instant, Member, MemberIndex, Snapshot};
 
@@ -45,18 +46,35 @@ pub struct InFlight<H: Deref<Target = Snapshot>> {
     holder: H,
     index: MemberIndex,
     started: Instant,
+    /// Time to the response head, once it came.
+    latency: Option<Duration>,
+    /// Which worker or shard of a client counts the attempt.
+    shard: u32,
     outcome: Outcome,
 }
 
 impl<H: Deref<Target = Snapshot>> InFlight<H> {
-    /// Begins an attempt at the member `index`, which must come from a pick of this very snapshot.
+    /// Begins an attempt at the member `index`, which must come from a pick of this very snapshot; the worker `shard`
+    /// counts it.
     ///
     /// # Panics
     /// If the snapshot has no such member.
     #[must_use = "dropping the guard ends the attempt"]
-    pub fn start(holder: H, index: MemberIndex, now: Instant) -> Self {
+    pub fn start(holder: H, index: MemberIndex, shard: usize, now: Instant) -> Self {
         holder.member(index).live.begin();
-        Self { holder, index, started: now, outcome: Outcome::Cancelled }
+        Self {
+            holder,
+            index,
+            started: now,
+            latency: None,
+            shard: u32::try_from(shard).unwrap_or(u32::MAX),
+            outcome: Outcome::Cancelled,
+        }
+    }
+
+    /// Notes that the head of the final response has come.
+    pub fn answered(&mut self, now: Instant) {
+        self.latency = Some(now.since(self.started));
     }
 
     /// The member that is tried.
@@ -94,11 +112,28 @@ impl<H: Deref<Target = Snapshot>> Drop for InFlight<H> {
     fn drop(&mut self) {
         let live = &self.member().live;
         live.end();
-        match self.outcome {
-            Outcome::Success => live.succeeded(),
-            Outcome::Failure(_) | Outcome::Timeout => live.failed(),
-            Outcome::Cancelled | Outcome::Refused => {}
-        }
+        let failed = match self.outcome {
+            Outcome::Success => {
+                live.succeeded();
+                false
+            }
+            Outcome::Failure(class) => {
+                live.failed();
+                match class {
+                    FailureClass::Connect | FailureClass::Reset => live.broke(),
+                    // Its connections work, whatever it says on them.
+                    FailureClass::BadResponse | FailureClass::Status => live.mend(),
+                }
+                true
+            }
+            Outcome::Timeout => {
+                live.failed();
+                true
+            }
+            Outcome::Cancelled => false,
+            Outcome::Refused => return,
+        };
+        live.count(self.shard as usize, failed, self.latency);
     }
 }
 
@@ -106,25 +141,30 @@ impl<H: Deref<Target = Snapshot>> Drop for InFlight<H> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::{Address, Cluster, Draw, Endpoint, PickRequest, PolicyKind};
+    use crate::{
+        Address, Cluster, ClusterSettings, Draw, Endpoint, Found, PickRequest, PolicyKind, SourceSet,
+    };
     use std::rc::Rc;
 
     fn snapshot() -> Rc<Snapshot> {
-        let mut cluster = Cluster::new("a", PolicyKind::Random);
-        cluster.set_endpoints(vec![Endpoint {
+        let settings = ClusterSettings { policy: PolicyKind::Random, ..Default::default() };
+        let mut cluster = Cluster::new("a", settings, 1, 0);
+        let endpoint = Endpoint {
             id: "1".into(),
             address: Address::Tcp("127.0.0.1:1".parse().unwrap()),
             weight: 1,
             priority: 0,
             zone: None,
             metadata: std::collections::BTreeMap::new(),
-        }]);
+        };
+        let found = vec![Found { endpoint, inferred: None }];
+        cluster.set_sources(vec![SourceSet { name: "test".into(), found }], Instant(0));
         Rc::new(cluster.snapshot())
     }
 
     fn begin(snapshot: &Rc<Snapshot>) -> InFlight<Rc<Snapshot>> {
         let index = snapshot.pick(&PickRequest::default(), &mut Draw::new(0)).unwrap();
-        InFlight::start(snapshot.clone(), index, Instant(5))
+        InFlight::start(snapshot.clone(), index, 0, Instant(5))
     }
 
     #[test]
@@ -149,6 +189,35 @@ mod tests {
         assert_eq!(after(Outcome::Cancelled), 2);
         assert_eq!(after(Outcome::Refused), 2);
         assert_eq!(after(Outcome::Success), 0);
+    }
+
+    #[test]
+    fn only_connections_that_broke_count_as_broken_and_any_answer_mends() {
+        let snapshot = snapshot();
+        let after = |outcome| {
+            begin(&snapshot).finish(outcome);
+            snapshot.members()[0].live.broken_connections()
+        };
+        assert_eq!(after(Outcome::Failure(FailureClass::Connect)), 1);
+        assert_eq!(after(Outcome::Failure(FailureClass::Reset)), 2);
+        assert_eq!(after(Outcome::Timeout), 2);
+        assert_eq!(after(Outcome::Cancelled), 2);
+        assert_eq!(after(Outcome::Failure(FailureClass::Status)), 0);
+        assert_eq!(after(Outcome::Failure(FailureClass::Reset)), 1);
+        assert_eq!(after(Outcome::Success), 0);
+    }
+
+    #[test]
+    fn attempts_that_were_sent_are_counted_with_the_time_to_their_answer() {
+        let snapshot = snapshot();
+        let mut guard = begin(&snapshot);
+        guard.answered(Instant(3_005_000));
+        guard.finish(Outcome::Success);
+        begin(&snapshot).finish(Outcome::Timeout);
+        begin(&snapshot).finish(Outcome::Refused);
+        let counts = snapshot.members()[0].live.counts();
+        assert_eq!((counts.attempts, counts.failures), (2, 1));
+        assert_eq!(counts.latency, Some(Duration::from_micros(3_004)));
     }
 
     #[test]

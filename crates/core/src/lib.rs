@@ -7,6 +7,8 @@
 //! How the parts stand together:
 //!
 //! ```text
+//! sources, edits, probe results
+//!    v
 //! Cluster (one owner, &mut self) --snapshot()--> Snapshot (immutable, shared)
 //!    |  keeps a Live per (id, generation)           |  pick(request, draw) -> MemberIndex
 //!    |                                              v
@@ -15,28 +17,37 @@
 //! RouteTable::find(request) -> route id;  SplitTable::choose(draw) -> which service of a split
 //! ```
 //!
-//! Limits: health, ejection, zones and subsets are not compiled here; every endpoint with a weight above
-//! zero is eligible, and the lowest priority level that has an untried one is used.
+//! Limits: ejection, zones and subsets are not compiled here; the lowest priority level that has an untried eligible
+//! endpoint is used.
 #![deny(clippy::disallowed_methods)]
 
+mod bell;
 mod cluster;
 mod draw;
 mod endpoint;
+mod health;
 mod in_flight;
 mod live;
 mod policy;
 mod routing;
+mod shard;
 mod snapshot;
 mod time;
 
-pub use cluster::{Cluster, ClusterEvent};
+pub use bell::Bell;
+pub use cluster::{
+    Cluster, ClusterEvent, ClusterSettings, Edit, EditError, EventKind, Found, LOSS_GRACE, LOSS_PERCENT_MAX,
+    OVERRIDES_MAX, SourceSet,
+};
 pub use draw::{Draw, Ticket};
 pub use endpoint::{Address, Endpoint};
+pub use health::{ProbeDue, ProbeSettings, Verdict};
 pub use in_flight::{FailureClass, InFlight, Outcome};
 pub use live::Live;
 pub use policy::PolicyKind;
 pub use routing::{
     HeaderRule, HeaderTest, HostPattern, PathRule, Pattern, RequestView, RouteMatch, RouteTable, SplitTable,
 };
-pub use snapshot::{Member, MemberIndex, NoPick, PickRequest, Snapshot};
+pub use shard::EndpointCounts;
+pub use snapshot::{EndpointState, Member, MemberIndex, NoPick, PickRequest, Snapshot};
 pub use time::Instant;

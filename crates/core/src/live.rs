@@ -1,10 +1,16 @@
 //! The live record of an endpoint: the numbers that every thread shares and that outlive snapshots.
 //!
 //! Invariants: one record per (id, generation), shared by every snapshot that holds the endpoint; counts
-//! never wrap below zero. Every access is relaxed: the numbers steer load and publish no other memory.
-//! Limits: counts are 32 bits wide.
+//! never wrap below zero. Every access is relaxed: the numbers steer load and publish no other memory. What only one
+//! worker writes stands in a shard of its own, so that an attempt writes no line that another worker's attempt writes
+//! but the first one here. Limits: counts are 32 bits wide.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use crate::Bell;
+use crate::shard::{EndpointCounts, Shard};
 
 /// Consecutive failures are counted this far and no further: far above any threshold, and far enough from
 /// the end of the word that racing increments past the check cannot wrap it to zero.
@@ -19,16 +25,31 @@ pub struct Live {
     generation: u64,
     in_flight: AtomicU32,
     consecutive_failures: AtomicU32,
+    /// Connect failures and resets since the last success.
+    broken_connections: AtomicU32,
+    /// As many broken connections in a row ring the bell; 0: none do.
+    alarm_at: AtomicU32,
     connections: AtomicU32,
+    /// Draining or gone: connections to it are used up and not kept.
+    leaving: AtomicBool,
+    bell: Arc<Bell>,
+    /// One place a worker, filled at its first use of the endpoint.
+    shards: Box<[OnceLock<Box<Shard>>]>,
 }
 
 impl Live {
-    pub(crate) fn new(generation: u64) -> Self {
+    /// A fresh record, counted in by up to `n_shards` workers.
+    pub(crate) fn new(generation: u64, n_shards: usize, bell: Arc<Bell>) -> Self {
         Self {
             generation,
             in_flight: AtomicU32::new(0),
             consecutive_failures: AtomicU32::new(0),
+            broken_connections: AtomicU32::new(0),
+            alarm_at: AtomicU32::new(0),
             connections: AtomicU32::new(0),
+            leaving: AtomicBool::new(false),
+            bell,
+            shards: (0..n_shards).map(|_| OnceLock::new()).collect(),
         }
     }
 
@@ -46,6 +67,21 @@ impl Live {
     /// Failures and timeouts since the last success.
     pub fn consecutive_failures(&self) -> u32 {
         self.consecutive_failures.load(Ordering::Relaxed)
+    }
+
+    /// Connect failures and resets since the last success.
+    pub fn broken_connections(&self) -> u32 {
+        self.broken_connections.load(Ordering::Relaxed)
+    }
+
+    /// Whether the endpoint is draining or gone, so that no connection to it is worth keeping.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
+    }
+
+    /// What all workers counted.
+    pub fn counts(&self) -> EndpointCounts {
+        EndpointCounts::of(self.shards.iter().filter_map(OnceLock::get).map(|shard| &**shard))
     }
 
     /// Open connections to the endpoint, in use or idle.
@@ -80,10 +116,46 @@ impl Live {
         debug_assert!(before > 0, "an attempt ended that had not begun");
     }
 
+    /// Says how many broken connections in a row ring the cluster's bell; 0 stands for never.
+    pub(crate) fn set_alarm(&self, at: u32) {
+        self.alarm_at.store(at, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_leaving(&self, leaving: bool) {
+        self.leaving.store(leaving, Ordering::Relaxed);
+    }
+
+    /// Counts an ended attempt for the worker `shard`; a shard beyond the number given at the start counts nothing.
+    pub(crate) fn count(&self, shard: usize, failed: bool, latency: Option<Duration>) {
+        if let Some(place) = self.shards.get(shard) {
+            place.get_or_init(Box::default).count(failed, latency);
+        }
+    }
+
     /// Writes only if there is something to clear: on the healthy path the line stays shared.
     pub(crate) fn succeeded(&self) {
         if self.consecutive_failures() != 0 {
             self.consecutive_failures.store(0, Ordering::Relaxed);
+        }
+        self.mend();
+    }
+
+    /// Forgets broken connections: one worked, or probes passed.
+    pub(crate) fn mend(&self) {
+        if self.broken_connections() != 0 {
+            self.broken_connections.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a connect failure or a reset.
+    pub(crate) fn broke(&self) {
+        if self.broken_connections() >= FAILURES_MAX {
+            return;
+        }
+        let n = self.broken_connections.fetch_add(1, Ordering::Relaxed) + 1;
+        let at = self.alarm_at.load(Ordering::Relaxed);
+        if at != 0 && n >= at {
+            self.bell.ring();
         }
     }
 
@@ -98,9 +170,39 @@ impl Live {
 mod tests {
     use super::*;
 
+    fn live() -> Live {
+        Live::new(0, 2, Arc::default())
+    }
+
+    #[test]
+    fn the_bell_rings_from_the_threshold_on_and_a_success_starts_over() {
+        let live = live();
+        live.broke();
+        assert!(!live.bell.answer(), "there is no threshold yet");
+        live.set_alarm(3);
+        live.broke();
+        assert!(!live.bell.answer());
+        live.broke();
+        assert!(live.bell.answer());
+        live.succeeded();
+        assert_eq!(live.broken_connections(), 0);
+        live.broke();
+        assert!(!live.bell.answer());
+    }
+
+    #[test]
+    fn every_worker_counts_in_its_own_shard_and_one_too_many_counts_nowhere() {
+        let live = live();
+        live.count(0, false, None);
+        live.count(1, true, Some(Duration::from_micros(5)));
+        live.count(2, true, None);
+        let counts = live.counts();
+        assert_eq!((counts.attempts, counts.failures), (2, 1));
+    }
+
     #[test]
     fn connections_stop_at_their_maximum_and_come_back() {
-        let live = Live::new(0);
+        let live = live();
         assert!(live.try_open_connection(2) && live.try_open_connection(2));
         assert!(!live.try_open_connection(2));
         assert_eq!(live.connections(), 2);
@@ -110,14 +212,14 @@ mod tests {
 
     #[test]
     fn zero_is_no_maximum() {
-        let live = Live::new(0);
+        let live = live();
         assert!((0..1_000).all(|_| live.try_open_connection(0)));
         assert_eq!(live.connections(), 1_000);
     }
 
     #[test]
     fn failures_saturate_instead_of_wrapping() {
-        let live = Live::new(0);
+        let live = live();
         live.consecutive_failures.store(FAILURES_MAX, Ordering::Relaxed);
         live.failed();
         assert_eq!(live.consecutive_failures(), FAILURES_MAX);
@@ -130,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_connection_maximum_holds_over_racing_threads() {
-        let live = Live::new(0);
+        let live = live();
         let opened: usize = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..4)
                 .map(|_| scope.spawn(|| (0..1_000).filter(|_| live.try_open_connection(1_500)).count()))

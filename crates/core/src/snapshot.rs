@@ -1,8 +1,8 @@
 //! The snapshot: the immutable compiled state of a cluster that answers `pick`.
 //!
-//! Invariants: a pick is a member with a weight above zero that the request has not tried; it comes from the
+//! Invariants: a pick is an eligible member that the request has not tried; it comes from the
 //! lowest priority level that has one; it neither blocks nor allocates, and its work is bounded by the
-//! constants below. Limits: health, zones and limits of an endpoint's own are not tested.
+//! constants below. Limits: zones and limits of an endpoint's own are not tested.
 
 use std::sync::Arc;
 
@@ -17,6 +17,34 @@ const REDRAWS: u32 = 4;
 /// levels as a whole, where the choice is then exact by weight; few enough to stay under a microsecond.
 const SCAN_WINDOW: usize = 64;
 
+/// What keeps an endpoint in or out of rotation.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum EndpointState {
+    /// Checks pass.
+    Healthy,
+    /// Checks or connections fail, or its first check is waited for.
+    Unhealthy,
+    /// No check has said anything yet, or there is none.
+    Unknown,
+    /// Takes no new picks.
+    Draining,
+}
+
+impl EndpointState {
+    /// Every state, in the order of the variants.
+    pub const ALL: [Self; 4] = [Self::Healthy, Self::Unhealthy, Self::Unknown, Self::Draining];
+
+    /// The name in the admin interface and in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+            Self::Unknown => "unknown",
+            Self::Draining => "draining",
+        }
+    }
+}
+
 /// One endpoint inside a snapshot.
 #[derive(Clone, Debug)]
 pub struct Member {
@@ -24,6 +52,33 @@ pub struct Member {
     pub endpoint: Arc<Endpoint>,
     /// Its numbers, shared with every other snapshot that holds it.
     pub live: Arc<Live>,
+    /// Its state.
+    pub state: EndpointState,
+    /// Why it is in that state, for people; empty where the state says it all.
+    pub reason: Arc<str>,
+    /// The source that names it.
+    pub source: Arc<str>,
+    /// An operator drains it.
+    pub draining: bool,
+    /// Whether picks may choose it.
+    pub is_eligible: bool,
+}
+
+impl Member {
+    /// Its share by health and configuration: its weight while picks may choose it, else zero.
+    pub fn effective_weight(&self) -> u32 {
+        if self.is_eligible { self.endpoint.weight } else { 0 }
+    }
+}
+
+/// Live records are compared by identity: their numbers change all the time.
+impl PartialEq for Member {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.live, &other.live)
+            && self.endpoint == other.endpoint
+            && (self.state, &self.reason, &self.source) == (other.state, &other.reason, &other.source)
+            && (self.draining, self.is_eligible) == (other.draining, other.is_eligible)
+    }
 }
 
 /// The place of a member in one snapshot; means nothing in another.
@@ -44,8 +99,8 @@ pub struct PickRequest<'a> {
 /// Why there is no pick.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 pub enum NoPick {
-    /// The service has no endpoint with a weight above zero: wait for an update or refuse the request.
-    #[error("the service has no endpoint with a weight above zero: add one or raise a weight")]
+    /// The service has no endpoint that may take picks: wait for an update or refuse the request.
+    #[error("the service has no endpoint that takes requests: add one, raise a weight or end a drain")]
     Empty,
     /// The request has tried every eligible endpoint: answer with its last failure.
     #[error("the request has tried every endpoint: answer with the last failure")]
@@ -74,7 +129,7 @@ impl Snapshot {
     ) -> Self {
         let mut eligible: Vec<(u32, Candidate)> = (0_u32..)
             .zip(&members)
-            .filter(|(_, member)| member.endpoint.weight > 0)
+            .filter(|(_, member)| member.is_eligible)
             .map(|(place, member)| {
                 let weight = member.endpoint.weight;
                 (member.endpoint.priority, Candidate { index: MemberIndex(place), weight })

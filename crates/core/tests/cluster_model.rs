@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use common::endpoint;
 use isobar_core::{
-    Cluster, ClusterEvent, Endpoint, FailureClass, InFlight, Instant, MemberIndex, Outcome, PolicyKind,
+    ClusterSettings, Endpoint, EventKind, FailureClass, InFlight, Instant, MemberIndex, Outcome, PolicyKind,
     Snapshot,
 };
 use proptest::prelude::*;
@@ -50,32 +50,38 @@ struct Record {
 struct Model {
     records: Vec<Record>,
     present: Vec<(Endpoint, usize)>,
+    /// Ids that the last set named more than once.
+    doubled: BTreeSet<Arc<str>>,
 }
 
 impl Model {
-    fn set(&mut self, endpoints: &[Endpoint]) -> Vec<ClusterEvent> {
-        let mut events = Vec::new();
+    fn set(&mut self, endpoints: &[Endpoint]) -> Vec<(String, EventKind)> {
+        let (mut events, mut losses) = (Vec::new(), Vec::new());
+        let mut doubled = BTreeSet::new();
         let mut present: Vec<(Endpoint, usize)> = Vec::new();
         for endpoint in endpoints {
             let id = endpoint.id.clone();
             if present.iter().any(|(other, _)| other.id == id) {
-                events.push(ClusterEvent::DuplicateDropped { id });
+                // Told once, until a set names it once again.
+                if doubled.insert(id.clone()) && !self.doubled.contains(&id) {
+                    losses.push((id.to_string(), EventKind::DuplicateDropped));
+                }
                 continue;
             }
             let before = self.present.iter().find(|(other, _)| other.id == id);
             let record = match before {
                 Some((other, record)) if other.address == endpoint.address => {
                     if other != endpoint {
-                        events.push(ClusterEvent::Changed { id });
+                        events.push((id.to_string(), EventKind::Changed));
                     }
                     *record
                 }
                 other => {
                     self.records.push(Record::default());
                     events.push(if other.is_some() {
-                        ClusterEvent::Readdressed { id }
+                        (id.to_string(), EventKind::Readdressed)
                     } else {
-                        ClusterEvent::Added { id }
+                        (id.to_string(), EventKind::Added)
                     });
                     self.records.len() - 1
                 }
@@ -90,9 +96,11 @@ impl Model {
             .filter(|id| !ids.contains(id))
             .collect();
         removed.sort();
-        events.extend(removed.into_iter().map(|id| ClusterEvent::Removed { id }));
+        events.extend(removed.into_iter().map(|id| (id.to_string(), EventKind::Removed)));
         self.present = present;
-        events
+        self.doubled = doubled;
+        losses.extend(events);
+        losses
     }
 
     fn finish(&mut self, record: usize, outcome: Outcome) {
@@ -126,7 +134,7 @@ fn agree(model: &Model, snapshot: &Snapshot) -> Result<(), TestCaseError> {
 proptest! {
     #[test]
     fn a_cluster_does_what_the_naive_model_does(operations in prop::collection::vec(operation(), 1..60)) {
-        let mut cluster = Cluster::new("web", PolicyKind::P2c);
+        let mut cluster = common::empty(PolicyKind::P2c);
         let mut model = Model::default();
         let mut snapshot = Arc::new(cluster.snapshot());
         let mut guards: Vec<(InFlight<Arc<Snapshot>>, usize)> = Vec::new();
@@ -139,7 +147,7 @@ proptest! {
                         .collect();
                     let before: Vec<_> = model.present.clone();
                     let (expected, revision) = (model.set(&endpoints), snapshot.revision());
-                    prop_assert_eq!(cluster.set_endpoints(endpoints), expected);
+                    prop_assert_eq!(common::set(&mut cluster, endpoints), expected);
                     snapshot = Arc::new(cluster.snapshot());
                     prop_assert_eq!(snapshot.revision(), revision + u64::from(before != model.present));
                 }
@@ -147,7 +155,7 @@ proptest! {
                     let place = which.index(model.present.len());
                     let record = model.present[place].1;
                     model.records[record].in_flight += 1;
-                    guards.push((InFlight::start(snapshot.clone(), MemberIndex(place as u32), Instant(0)), record));
+                    guards.push((InFlight::start(snapshot.clone(), MemberIndex(place as u32), 0, Instant(0)), record));
                 }
                 Operation::Finish(which, outcome) if !guards.is_empty() => {
                     let (guard, record) = guards.swap_remove(which.index(guards.len()));
@@ -174,11 +182,11 @@ proptest! {
         sets in prop::collection::vec(prop::collection::vec((0_u8..9, 1_u32..4), 1..9), 1..9),
         seed: u64,
     ) {
-        let mut cluster = Cluster::new("web", PolicyKind::Random);
+        let mut cluster = common::empty(PolicyKind::Random);
         let mut draw = isobar_core::Draw::new(seed);
         for set in sets {
             let held: BTreeMap<String, u32> = set.iter().rev().map(|(id, weight)| (id.to_string(), *weight)).collect();
-            cluster.set_endpoints(set.iter().map(|(id, weight)| endpoint(&id.to_string(), 1, *weight, 0)).collect());
+            common::set(&mut cluster, set.iter().map(|(id, weight)| endpoint(&id.to_string(), 1, *weight, 0)).collect());
             let snapshot = cluster.snapshot();
             for _ in 0..20 {
                 let picked = snapshot.pick(&isobar_core::PickRequest::default(), &mut draw);
@@ -194,8 +202,9 @@ proptest! {
 fn a_policy_change_keeps_the_numbers() {
     let mut cluster = common::cluster(PolicyKind::Random, &[(1, 0)]);
     let before = cluster.snapshot();
-    let guard = InFlight::start(&before, MemberIndex(0), Instant(0));
-    cluster.set_policy(PolicyKind::RoundRobin);
+    let guard = InFlight::start(&before, MemberIndex(0), 0, Instant(0));
+    cluster
+        .set_settings(ClusterSettings { policy: PolicyKind::RoundRobin, ..Default::default() }, Instant(0));
     let after = cluster.snapshot();
     assert_eq!((after.policy(), after.revision()), (PolicyKind::RoundRobin, before.revision() + 1));
     assert_eq!(after.members()[0].live.in_flight(), 1);
@@ -207,7 +216,7 @@ fn a_policy_change_keeps_the_numbers() {
 fn an_id_that_left_and_came_back_is_a_new_generation() {
     let mut cluster = common::cluster(PolicyKind::P2c, &[(1, 0)]);
     let first = cluster.snapshot().members()[0].live.generation();
-    cluster.set_endpoints(Vec::new());
-    cluster.set_endpoints(vec![endpoint("0", 0, 1, 0)]);
+    common::set(&mut cluster, Vec::new());
+    common::set(&mut cluster, vec![endpoint("0", 0, 1, 0)]);
     assert_ne!(cluster.snapshot().members()[0].live.generation(), first);
 }

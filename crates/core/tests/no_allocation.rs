@@ -67,6 +67,10 @@ fn a_pick_and_its_guard_allocate_nothing() {
         for members in shapes {
             let snapshot = cluster(policy, members).snapshot();
             let mut draw = Draw::new(1);
+            // A worker's counts of an endpoint are allocated at its first attempt there, once.
+            for index in (0..members.len() as u32).map(MemberIndex) {
+                InFlight::start(&snapshot, index, 0, Instant(0)).finish(Outcome::Success);
+            }
             // From no tried member to all but one: choice, redraws, scan and the next level.
             let tried: Vec<MemberIndex> = (0..members.len() as u32).map(MemberIndex).collect();
             let counted = allocations_of(|| {
@@ -77,7 +81,7 @@ fn a_pick_and_its_guard_allocate_nothing() {
                         ticket: snapshot.ticket().take(),
                     };
                     if let Ok(index) = snapshot.pick(&request, &mut draw) {
-                        InFlight::start(&snapshot, index, Instant(0)).finish(Outcome::Success);
+                        InFlight::start(&snapshot, index, 0, Instant(0)).finish(Outcome::Success);
                     }
                 }
             });

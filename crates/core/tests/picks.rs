@@ -117,7 +117,7 @@ fn a_retry_by_p2c_still_looks_at_load() {
     // The loaded one loses to both others, so it is only found when four redraws gave the tried one again
     // and a scan decides: about one pick in sixty.
     let snapshot = cluster(PolicyKind::P2c, &[(1, 0); 3]).snapshot();
-    let _loaded = InFlight::start(&snapshot, MemberIndex(1), Instant(0));
+    let _loaded = InFlight::start(&snapshot, MemberIndex(1), 0, Instant(0));
     let mut draw = Draw::new(4);
     let loaded = (0..1_000).filter(|_| pick(&snapshot, &[MemberIndex(0)], &mut draw) == Ok(MemberIndex(1)));
     let loaded = loaded.count();
@@ -133,7 +133,7 @@ fn round_robin_is_one_sequence_over_snapshots() {
         // An update that changes no share in between: the sequence goes on where it was.
         let mut first = endpoint("0", 0, 5, 0);
         first.metadata.insert("build".into(), port.to_string());
-        cluster.set_endpoints(vec![first, endpoint("1", 1, 1, 0), endpoint("2", 2, 1, 0)]);
+        common::set(&mut cluster, vec![first, endpoint("1", 1, 1, 0), endpoint("2", 2, 1, 0)]);
         let snapshot = cluster.snapshot();
         places.push_str(&pick(&snapshot, &[], &mut draw).map_or("-".into(), |index| index.0.to_string()));
     }

@@ -14,7 +14,7 @@ const HELD: usize = 4;
 
 /// Picks from every thread at once and says how often each member was picked.
 fn counts(snapshot: &Arc<Snapshot>) -> Vec<u64> {
-    let pick = |seed| {
+    let pick = |seed: u64| {
         let mut draw = Draw::new(seed);
         let mut counts = vec![0_u64; snapshot.members().len()];
         let mut held: [Option<InFlight<Arc<Snapshot>>>; HELD] = [const { None }; HELD];
@@ -24,7 +24,7 @@ fn counts(snapshot: &Arc<Snapshot>) -> Vec<u64> {
                 panic!("a member with weight is there")
             };
             counts[index.0 as usize] += 1;
-            let guard = InFlight::start(snapshot.clone(), index, Instant(round as u64));
+            let guard = InFlight::start(snapshot.clone(), index, seed as usize, Instant(round as u64));
             if let Some(old) = held[round % HELD].replace(guard) {
                 old.finish(if round % 3 == 0 {
                     Outcome::Failure(FailureClass::Reset)
@@ -53,6 +53,10 @@ fn threads_share_a_snapshot_and_leave_nothing_in_flight() {
         let counts = counts(&snapshot);
         assert!(snapshot.members().iter().all(|member| member.live.in_flight() == 0), "{}", policy.name());
         assert_eq!(counts.iter().sum::<u64>(), THREADS * PICKS as u64);
+        // Those held at the end of a thread end cancelled, and count as attempts too.
+        let counted: Vec<u64> =
+            snapshot.members().iter().map(|member| member.live.counts().attempts).collect();
+        assert_eq!(counted, counts, "a thread's count was lost");
         // 84,000 picks of which 60,000 should be the first's. Round robin is exact over whole cycles of
         // seven; chance may be five standard deviations (131) off. What p2c sees in flight depends on how
         // the threads happen to run: only the order of the shares is certain.
@@ -73,10 +77,10 @@ fn guards_of_an_old_snapshot_end_on_the_same_record() {
         .members()
         .iter()
         .zip(0..)
-        .map(|(_, place)| InFlight::start(old.clone(), isobar_core::MemberIndex(place), Instant(0)))
+        .map(|(_, place)| InFlight::start(old.clone(), isobar_core::MemberIndex(place), 0, Instant(0)))
         .collect();
     // One keeps its place with another weight, one is at a new address.
-    cluster.set_endpoints(vec![endpoint("0", 0, 7, 0), endpoint("1", 99, 1, 0)]);
+    common::set(&mut cluster, vec![endpoint("0", 0, 7, 0), endpoint("1", 99, 1, 0)]);
     let new = cluster.snapshot();
     assert_eq!([0, 1].map(|place| new.members()[place].live.in_flight()), [1, 0]);
     std::thread::scope(|scope| {

@@ -132,29 +132,31 @@ fn start(settings: Settings, process: ProcessMetrics) -> Result<Running, StartFa
         Some(admin) => Some(control.block_on(AdminListener::bind(&admin.listen))?),
         None => None,
     };
+    let n_workers = workers(&settings);
     let clusters: Arc<[ClusterHandle]> = {
         let _inside = control.enter();
         let pairs = settings.services.iter().zip(endpoints);
         pairs
-            .map(|(service, endpoints)| isobar_control::spawn(&service.name, service.policy, endpoints))
+            .map(|(service, endpoints)| {
+                isobar_control::spawn(&service.name, service.policy, n_workers.get(), endpoints)
+            })
             .collect()
     };
     tell_addresses(&bound, admin.as_ref());
     let inputs = Inputs {
         settings: Arc::clone(&settings),
         clusters: clusters.iter().map(ClusterHandle::published).collect(),
-        workers: workers(&settings),
+        workers: n_workers,
         // The standard library's hash keys are its one source of randomness.
         seed: RandomState::new().hash_one(()),
     };
-    let n_workers = inputs.workers.get();
     seat.put(Proxy::start(inputs, bound)?);
     if let Some(admin) = admin {
         let metrics = metrics_renderer(&seat, &clusters, process);
         control.spawn(admin.serve(admin::router(Subjects { readiness: Arc::clone(&readiness), metrics })));
     }
     readiness.enter(Phase::Ready);
-    info!(workers = n_workers, version = env!("CARGO_PKG_VERSION"), "ready");
+    info!(workers = n_workers.get(), version = env!("CARGO_PKG_VERSION"), "ready");
     Ok(Running { settings, control, readiness, seat, stop, _clusters: clusters })
 }
 

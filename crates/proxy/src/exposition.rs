@@ -204,8 +204,11 @@ fn endpoints(proxy: &Proxy, out: &mut String) {
     let snapshots: Vec<_> = proxy.clusters.iter().map(|cluster| cluster.load_full()).collect();
     family(out, "isobar_endpoints", "gauge", "Endpoints by state.");
     for snapshot in &snapshots {
-        let labels = [("service", snapshot.service()), ("state", "unknown")];
-        sample(out, "isobar_endpoints", &labels, snapshot.members().len());
+        for state in isobar_core::EndpointState::ALL {
+            let labels = [("service", snapshot.service()), ("state", state.name())];
+            let in_state = snapshot.members().iter().filter(|member| member.state == state);
+            sample(out, "isobar_endpoints", &labels, in_state.count());
+        }
     }
     let all: usize = snapshots.iter().map(|snapshot| snapshot.members().len()).sum();
     let detailed = all <= ENDPOINT_SERIES_MAX;

@@ -112,6 +112,7 @@ impl Proxy {
                 clusters: inputs.clusters.clone(),
                 clock,
                 seed: inputs.seed.wrapping_add(index as u64),
+                number: index,
                 n_workers,
                 log: log.as_ref().map(LogWriter::queue),
                 handle: workers[index].clone(),

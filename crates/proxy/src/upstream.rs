@@ -95,9 +95,9 @@ impl Pool {
         None
     }
 
-    /// Keeps a connection for the next request, if there is room for it.
+    /// Keeps a connection for the next request, if there will be one and there is room for it.
     pub(crate) fn check_in(&self, mut upstream: Upstream, now: Instant) {
-        if now.since(upstream.made) >= self.limits.max_age {
+        if upstream.permit.0.is_leaving() || now.since(upstream.made) >= self.limits.max_age {
             return;
         }
         upstream.reused = true;
@@ -108,21 +108,16 @@ impl Pool {
         }
     }
 
-    /// Closes what is too old and what the endpoint closed.
+    /// Closes what is too old, what the endpoint closed, and what leads to endpoints that drain or are gone.
     pub(crate) fn sweep(&self, now: Instant) {
         self.idle.borrow_mut().retain(|_, stack| {
             stack.retain(|candidate| {
-                self.limits.is_fresh(candidate, now) && !candidate.upstream.stream.is_disturbed()
+                !candidate.upstream.permit.0.is_leaving()
+                    && self.limits.is_fresh(candidate, now)
+                    && !candidate.upstream.stream.is_disturbed()
             });
             !stack.is_empty()
         });
-    }
-
-    /// Closes what leads to endpoints that are gone.
-    pub(crate) fn keep_members(&self, is_member: impl Fn(&Arc<Live>) -> bool) {
-        self.idle
-            .borrow_mut()
-            .retain(|_, stack| stack.first().is_some_and(|idle| is_member(&idle.upstream.permit.0)));
     }
 
     /// Closes all of them.

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Cache};
-use isobar_core::{Live, Snapshot};
+use isobar_core::Snapshot;
 
 /// A snapshot held by a worker; cloning it touches no count that other threads see.
 #[derive(Clone)]
@@ -49,19 +49,12 @@ impl ClusterView {
         self.current.borrow().view.clone()
     }
 
-    /// Takes over what was published; returns whether that was something new.
-    pub(crate) fn refresh(&self) -> bool {
+    /// Takes over what was published.
+    pub(crate) fn refresh(&self) {
         let current = &mut *self.current.borrow_mut();
         let published = current.published.load();
-        if Arc::ptr_eq(published, &current.view.0) {
-            return false;
+        if !Arc::ptr_eq(published, &current.view.0) {
+            current.view = View(Rc::new(Arc::clone(published)));
         }
-        current.view = View(Rc::new(Arc::clone(published)));
-        true
-    }
-
-    /// Whether a live record belongs to the current snapshot.
-    pub(crate) fn is_member(&self, live: &Arc<Live>) -> bool {
-        self.current.borrow().view.members().iter().any(|member| Arc::ptr_eq(&member.live, live))
     }
 }

@@ -63,6 +63,8 @@ pub(crate) struct Cluster {
 
 /// The state of one worker.
 pub(crate) struct Worker {
+    /// Its place among the workers, from 0: the shard in which it counts for endpoints.
+    pub(crate) number: usize,
     #[expect(
         clippy::redundant_allocation,
         reason = "the outer count is this worker's own; the inner one is shared"
@@ -87,6 +89,8 @@ pub(crate) struct WorkerInputs {
     pub(crate) clusters: Vec<Arc<ArcSwap<Snapshot>>>,
     pub(crate) clock: Clock,
     pub(crate) seed: u64,
+    /// This worker's place among the workers, from 0.
+    pub(crate) number: usize,
     /// Number of workers: idle limits are divided by it.
     pub(crate) n_workers: usize,
     pub(crate) log: Option<LogQueue>,
@@ -111,6 +115,7 @@ impl Worker {
             })
             .collect();
         Self {
+            number: inputs.number,
             plan: Rc::new(inputs.plan),
             clock: inputs.clock,
             deadlines: Rc::new(Deadlines::new()),
@@ -193,9 +198,7 @@ impl Worker {
             self.flush_log();
             let now = self.now();
             for cluster in &self.clusters {
-                if cluster.view.refresh() {
-                    cluster.pool.keep_members(|live| cluster.view.is_member(live));
-                }
+                cluster.view.refresh();
                 cluster.pool.sweep(now);
             }
         }

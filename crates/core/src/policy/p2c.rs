@@ -77,7 +77,12 @@ mod tests {
                 zone: None,
                 metadata: std::collections::BTreeMap::new(),
             }),
-            live: Arc::new(Live::new(place as u64)),
+            live: Arc::new(Live::new(place as u64, 1, Arc::default())),
+            state: crate::EndpointState::Unknown,
+            reason: "".into(),
+            source: "".into(),
+            draining: false,
+            is_eligible: true,
         };
         weights.iter().enumerate().map(member).collect()
     }

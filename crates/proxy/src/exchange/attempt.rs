@@ -88,7 +88,7 @@ impl Call<'_> {
     /// Tries one endpoint.
     pub(super) async fn attempt(&mut self, view: &View, index: MemberIndex, only_fresh: bool) -> Attempt {
         let now = self.worker.now();
-        let guard = InFlight::start(view.clone(), index, now);
+        let guard = InFlight::start(view.clone(), index, self.worker.number, now);
         self.record.endpoint = Some((view.clone(), index));
         let live = &view.member(index).live;
         let idle = if only_fresh { None } else { self.cluster.pool.check_out(live, now) };
@@ -203,6 +203,7 @@ impl Call<'_> {
                 Step::Final(head_len) => {
                     upload.pump.stop_keeping();
                     let now = self.worker.now();
+                    guard.answered(now);
                     self.record.first_byte = Some(now.since(self.record.arrived));
                     self.counters.upstream.record(now.since(guard.started()));
                     return Attempt::Answered(Answered { upstream, upload, guard, head_len });

@@ -1,0 +1,395 @@
+//! The cluster: our live view of one service, as a pure machine with one owner.
+//!
+//! It folds three things into members: what the sources name (in written order), what operators changed (an overlay
+//! above it, see `edit`), and what health checks say (`health`). Calling order: any `set_*`, `edit` or `handle_*`; then
+//! [`Cluster::poll_event`] until `None`; then, where [`Cluster::take_change`] says so, [`Cluster::snapshot`]; probes by
+//! [`Cluster::poll_action`]; and again at [`Cluster::poll_timeout`].
+//!
+//! Invariants: an endpoint that survives an update, that is one with the same id and address, keeps its live
+//! record whatever else changed; a new address under an id is a new generation with a new record; ids are
+//! unique and keep their written order; a refused edit changes nothing; health takes no endpoint out when that would
+//! leave fewer than the configured share. Limits: sources are full sets, folded in O(n log n); a generation is
+//! unique within one `Cluster`, so the owner keeps it over reloads.
+
+mod edit;
+mod event;
+mod losses;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+pub use edit::{Edit, EditError, OVERRIDES_MAX};
+pub use event::{ClusterEvent, EventKind};
+pub use losses::{LOSS_GRACE, LOSS_PERCENT_MAX};
+
+use crate::health::{Health, ProbeDue, ProbeSettings, Verdict};
+use crate::{Bell, Endpoint, EndpointState, Instant, Live, Member, PolicyKind, Snapshot, Ticket};
+use edit::{Overlaid, Overlay};
+use losses::Losses;
+
+/// How many broken connections in a row take out an endpoint is the first probe's `unhealthy_after`; this many where
+/// there is no probe: never, since nobody would bring it back.
+const NO_ALARM: u32 = 0;
+
+/// An endpoint as a source names it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Found {
+    /// The endpoint.
+    pub endpoint: Endpoint,
+    /// The name it was found under, where its absence would be a conclusion (from a DNS answer) and no statement.
+    pub inferred: Option<Arc<str>>,
+}
+
+/// What one source names at present, as a full set.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SourceSet {
+    /// The source's name, shown with its endpoints.
+    pub name: Arc<str>,
+    /// Its endpoints in order.
+    pub found: Vec<Found>,
+}
+
+/// The part of a service's settings that decides.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ClusterSettings {
+    /// How endpoints are chosen.
+    pub policy: PolicyKind,
+    /// Active checks; all must pass.
+    pub probes: Vec<ProbeSettings>,
+    /// Health is ignored where a smaller share of the endpoints is healthy, in percent.
+    pub min_healthy_percent: u8,
+}
+
+/// Owns the members of one service over updates and compiles snapshots of them.
+#[derive(Debug)]
+pub struct Cluster {
+    service: Arc<str>,
+    settings: ClusterSettings,
+    sources: Vec<SourceSet>,
+    losses: Losses,
+    overlay: Overlay,
+    health: Health,
+    members: Vec<Member>,
+    /// (id, source) of endpoints that another source named first, so that each loss is told once.
+    duplicates: BTreeSet<(Arc<str>, Arc<str>)>,
+    fail_open: bool,
+    /// Something that a snapshot shows has changed since the last one.
+    changed: bool,
+    events: VecDeque<ClusterEvent>,
+    revision: u64,
+    /// Given to the next live record; never reused, so an id that left and came back is told apart.
+    next_generation: u64,
+    /// Workers that count for an endpoint.
+    n_shards: usize,
+    bell: Arc<Bell>,
+    ticket: Arc<Ticket>,
+}
+
+impl Cluster {
+    /// An empty cluster for the service `name`, counted in by up to `n_shards` workers; `seed` spreads its probes.
+    pub fn new(name: &str, settings: ClusterSettings, n_shards: usize, seed: u64) -> Self {
+        Self {
+            service: name.into(),
+            health: Health::new(settings.probes.clone(), seed),
+            settings,
+            sources: Vec::new(),
+            losses: Losses::default(),
+            overlay: Overlay::default(),
+            members: Vec::new(),
+            duplicates: BTreeSet::new(),
+            fail_open: false,
+            changed: false,
+            events: VecDeque::new(),
+            revision: 0,
+            next_generation: 0,
+            n_shards,
+            bell: Arc::default(),
+            ticket: Arc::default(),
+        }
+    }
+
+    /// Rings when an endpoint's connections broke too often in a row; then call [`Self::handle_bell`].
+    pub fn bell(&self) -> &Bell {
+        &self.bell
+    }
+
+    /// Folds in the full sets of all sources, in written order.
+    pub fn set_sources(&mut self, sources: Vec<SourceSet>, now: Instant) {
+        let (health, members) = (&self.health, &self.members);
+        let agreed = |id: &str| {
+            let member = members.iter().find(|member| &*member.endpoint.id == id);
+            member
+                .is_some_and(|member| health.standing(member.live.generation()).verdict == Verdict::Unhealthy)
+        };
+        let held = self.losses.hold(&self.sources, sources, agreed, now);
+        self.sources = held.sources;
+        for id in held.newly {
+            let reason =
+                format!("missing from an answer with too many others; kept up to {} s", LOSS_GRACE.as_secs());
+            self.events.push_back(ClusterEvent::because(&id, EventKind::LossHeld, reason));
+        }
+        self.fold(now);
+    }
+
+    /// Takes a change by an operator.
+    ///
+    /// # Errors
+    /// Says why it is refused; then nothing has changed.
+    pub fn edit(&mut self, edit: Edit, now: Instant) -> Result<(), EditError> {
+        let sources = &self.sources;
+        let named =
+            |id: &str| sources.iter().flat_map(|source| &source.found).any(|found| &*found.endpoint.id == id);
+        self.overlay.apply(edit, named)?;
+        self.fold(now);
+        Ok(())
+    }
+
+    /// Takes over new settings; endpoints, their numbers and their verdicts stay.
+    pub fn set_settings(&mut self, settings: ClusterSettings, now: Instant) {
+        if settings == self.settings {
+            return;
+        }
+        self.health.set_settings(settings.probes.clone(), now);
+        self.settings = settings;
+        for member in &self.members {
+            member.live.set_alarm(self.alarm_at());
+        }
+        self.judge(true);
+    }
+
+    /// Takes the result of a probe that [`Self::poll_action`] asked for.
+    pub fn handle_probe(&mut self, due: &ProbeDue, result: Result<(), Arc<str>>, now: Instant) {
+        if self.health.handle_result(due.generation, due.probe, result, now) {
+            self.judge(false);
+        }
+    }
+
+    /// Looks for endpoints whose connections broke too often in a row.
+    pub fn handle_bell(&mut self, now: Instant) {
+        if !self.bell.answer() {
+            return;
+        }
+        let at = self.alarm_at();
+        let mut condemned = false;
+        for member in &self.members {
+            let n = member.live.broken_connections();
+            if at != NO_ALARM && n >= at {
+                let reason = format!("{n} connections in a row failed");
+                condemned |= self.health.condemn(member.live.generation(), reason.into(), now);
+            }
+        }
+        if condemned {
+            self.judge(false);
+        }
+    }
+
+    /// Does what time alone brings about: held losses whose grace is over come true.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.losses.release(&mut self.sources, now) {
+            self.fold(now);
+        }
+    }
+
+    /// When something is due next.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [self.health.poll_timeout(), self.losses.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// The next probe to send, if one is due; its result is owed to [`Self::handle_probe`].
+    pub fn poll_action(&mut self, now: Instant) -> Option<ProbeDue> {
+        self.health.poll_action(now)
+    }
+
+    /// What happened, oldest first.
+    pub fn poll_event(&mut self) -> Option<ClusterEvent> {
+        self.events.pop_front()
+    }
+
+    /// Whether a new snapshot would differ from the last one asked for.
+    pub fn take_change(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Compiles the present state. Every snapshot shares the live records and the ticket of the cluster.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::compile(
+            self.service.clone(),
+            self.revision,
+            self.settings.policy,
+            self.members.clone(),
+            self.ticket.clone(),
+        )
+    }
+
+    fn alarm_at(&self) -> u32 {
+        self.settings.probes.first().map_or(NO_ALARM, |probe| probe.unhealthy_after)
+    }
+
+    /// Makes the members from sources and overlay, and tells what changed: in written order, then the removals by id.
+    fn fold(&mut self, now: Instant) {
+        let wanted = self.wanted();
+        let before = std::mem::take(&mut self.members);
+        let mut leaving: BTreeMap<Arc<str>, Member> =
+            before.iter().map(|member| (member.endpoint.id.clone(), member.clone())).collect();
+        let mut members = Vec::with_capacity(wanted.len());
+        for (overlaid, source) in wanted {
+            let old = leaving.remove(&overlaid.endpoint.id);
+            members.push(self.member(old, overlaid, source));
+        }
+        for (id, old) in leaving {
+            old.live.set_leaving(true);
+            self.events.push_back(ClusterEvent::of(&id, EventKind::Removed));
+        }
+        let changed =
+            members.len() != before.len() || members.iter().zip(&before).any(|(new, old)| new != old);
+        self.members = members;
+        self.health.watch_only(&self.members, now);
+        self.judge(changed);
+    }
+
+    /// The endpoints that there should be, each with the name of its source; losses by duplication are told.
+    fn wanted(&mut self) -> Vec<(Overlaid, Arc<str>)> {
+        let mut named: BTreeSet<Arc<str>> = BTreeSet::new();
+        let mut duplicates = BTreeSet::new();
+        let mut wanted = Vec::new();
+        let ids = self.sources.iter().flat_map(|source| &source.found).map(|found| found.endpoint.id.clone());
+        self.overlay.keep_named(&ids.collect());
+        for source in &self.sources {
+            for found in &source.found {
+                let id = &found.endpoint.id;
+                if !named.insert(id.clone()) {
+                    let loss = (id.clone(), source.name.clone());
+                    if !self.duplicates.contains(&loss) && !duplicates.contains(&loss) {
+                        let reason = format!("named again by {}; only the first is used", source.name);
+                        self.events.push_back(ClusterEvent::because(id, EventKind::DuplicateDropped, reason));
+                    }
+                    duplicates.insert(loss);
+                } else if let Some(overlaid) = self.overlay.over(&found.endpoint) {
+                    let source = if overlaid.edited { ADMIN.into() } else { source.name.clone() };
+                    wanted.push((overlaid, source));
+                }
+            }
+        }
+        self.duplicates = duplicates;
+        wanted.extend(self.overlay.added(&named).map(|overlaid| (overlaid, ADMIN.into())));
+        wanted
+    }
+
+    /// The member for a wanted endpoint, made from the old one of its id where there is one.
+    fn member(&mut self, old: Option<Member>, wanted: Overlaid, source: Arc<str>) -> Member {
+        let id = wanted.endpoint.id.clone();
+        let was_draining = old.as_ref().is_some_and(|old| old.draining);
+        let mut member = match old {
+            Some(mut old) if old.endpoint.address == wanted.endpoint.address => {
+                if *old.endpoint != wanted.endpoint {
+                    self.events.push_back(ClusterEvent::of(&id, EventKind::Changed));
+                    old.endpoint = Arc::new(wanted.endpoint);
+                }
+                old
+            }
+            old => {
+                let kind = if old.is_some() { EventKind::Readdressed } else { EventKind::Added };
+                self.events.push_back(ClusterEvent::of(&id, kind));
+                if let Some(old) = old {
+                    old.live.set_leaving(true);
+                }
+                self.join(wanted.endpoint)
+            }
+        };
+        if was_draining != wanted.draining {
+            let kind = if wanted.draining { EventKind::Draining } else { EventKind::Undrained };
+            self.events.push_back(ClusterEvent::of(&id, kind));
+        }
+        member.live.set_leaving(wanted.draining);
+        member.draining = wanted.draining;
+        member.source = source;
+        member
+    }
+
+    fn join(&mut self, endpoint: Endpoint) -> Member {
+        let live = Arc::new(Live::new(self.next_generation, self.n_shards, Arc::clone(&self.bell)));
+        live.set_alarm(self.alarm_at());
+        self.next_generation += 1;
+        Member {
+            endpoint: Arc::new(endpoint),
+            live,
+            state: EndpointState::Unknown,
+            reason: "".into(),
+            source: "".into(),
+            draining: false,
+            is_eligible: false,
+        }
+    }
+
+    /// Brings states and eligibility up to date with health, and counts a revision where these or anything before
+    /// (`changed`) changed.
+    fn judge(&mut self, mut changed: bool) {
+        let mut verified = Vec::with_capacity(self.members.len());
+        for member in &mut self.members {
+            let standing = self.health.standing(member.live.generation());
+            let (state, reason) = match standing.verdict {
+                _ if member.draining => (EndpointState::Draining, "drained by an operator".into()),
+                Verdict::Unknown => (EndpointState::Unknown, standing.reason.clone()),
+                Verdict::Healthy => (EndpointState::Healthy, standing.reason.clone()),
+                Verdict::Unhealthy => (EndpointState::Unhealthy, standing.reason.clone()),
+            };
+            if state != member.state {
+                let id = member.endpoint.id.clone();
+                match state {
+                    EndpointState::Healthy if member.state != EndpointState::Draining => {
+                        member.live.mend();
+                        self.events.push_back(ClusterEvent::of(&id, EventKind::Healthy));
+                    }
+                    EndpointState::Unhealthy if standing.is_known => {
+                        self.events.push_back(ClusterEvent::because(
+                            &id,
+                            EventKind::Unhealthy,
+                            reason.clone(),
+                        ));
+                    }
+                    _ => {}
+                }
+            }
+            changed |= state != member.state || reason != member.reason;
+            (member.state, member.reason) = (state, reason);
+            verified.push(standing.verdict != Verdict::Unhealthy || standing.is_known);
+        }
+        changed |= self.admit(&verified);
+        if changed {
+            self.revision += 1;
+            self.changed = true;
+        }
+    }
+
+    /// Decides who takes picks: of those with weight that do not drain, the ones not unhealthy; or, where these are too
+    /// few, all but those that wait for their first probe (`verified` is false). True when that changed anything.
+    fn admit(&mut self, verified: &[bool]) -> bool {
+        let able = |member: &Member| member.endpoint.weight > 0 && !member.draining;
+        let candidates =
+            self.members.iter().zip(verified).filter(|(member, verified)| able(member) && **verified);
+        let (mut n, mut n_healthy) = (0_usize, 0_usize);
+        for (member, _) in candidates {
+            n += 1;
+            n_healthy += usize::from(member.state != EndpointState::Unhealthy);
+        }
+        let too_few = n_healthy == 0 || n_healthy * 100 < n * usize::from(self.settings.min_healthy_percent);
+        let fail_open = n > 0 && too_few;
+        if fail_open != self.fail_open {
+            let kind = if fail_open { EventKind::FailOpenBegan } else { EventKind::FailOpenEnded };
+            let reason = format!("{n_healthy} of {n} endpoints are not unhealthy");
+            self.events.push_back(ClusterEvent::whole(kind, reason));
+            self.fail_open = fail_open;
+        }
+        let mut changed = false;
+        for (member, verified) in self.members.iter_mut().zip(verified) {
+            let healthy = member.state != EndpointState::Unhealthy;
+            let eligible = able(member) && (healthy || (fail_open && *verified));
+            changed |= eligible != member.is_eligible;
+            member.is_eligible = eligible;
+        }
+        changed
+    }
+}
+
+/// The source of what an operator added or changed.
+const ADMIN: &str = "admin";

@@ -1,0 +1,209 @@
+//! What health does to rotation: who takes picks, when health is ignored, and what a drain leaves.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{endpoint, events};
+use isobar_core::{
+    Cluster, ClusterSettings, Draw, Edit, EndpointState, EventKind, FailureClass, Found, InFlight, Instant,
+    MemberIndex, NoPick, Outcome, PickRequest, PolicyKind, ProbeSettings, SourceSet, Verdict,
+};
+use proptest::prelude::*;
+
+const FAR: Instant = Instant(u64::MAX / 4);
+
+fn settings(initial: Verdict, min_healthy_percent: u8) -> ClusterSettings {
+    ClusterSettings {
+        policy: PolicyKind::RoundRobin,
+        probes: vec![ProbeSettings {
+            interval: Duration::from_secs(2),
+            failing_interval: Duration::from_millis(500),
+            healthy_after: 2,
+            unhealthy_after: 3,
+            initial,
+        }],
+        min_healthy_percent,
+    }
+}
+
+fn cluster_of(n: u16, settings: ClusterSettings) -> Cluster {
+    let mut cluster = Cluster::new("web", settings, 1, 1);
+    let found =
+        (0..n).map(|port| Found { endpoint: endpoint(&port.to_string(), port, 1, 0), inferred: None });
+    cluster.set_sources(vec![SourceSet { name: "test".into(), found: found.collect() }], Instant(0));
+    events(&mut cluster);
+    cluster
+}
+
+/// Probes everybody once; those in `failing` fail.
+fn round(cluster: &mut Cluster, failing: &[&str]) {
+    let mut due = Vec::new();
+    while let Some(one) = cluster.poll_action(FAR) {
+        due.push(one);
+    }
+    for one in due {
+        let fails = failing.contains(&&*one.endpoint.id);
+        let result = if fails { Err(Arc::from("status 503")) } else { Ok(()) };
+        cluster.handle_probe(&one, result, Instant(0));
+    }
+}
+
+/// The ids that picks reach.
+fn reached(cluster: &Cluster) -> Vec<String> {
+    let snapshot = cluster.snapshot();
+    let mut draw = Draw::new(5);
+    let mut ids: Vec<String> = (0..100)
+        .filter_map(|ticket| snapshot.pick(&PickRequest { ticket, ..Default::default() }, &mut draw).ok())
+        .map(|index| snapshot.member(index).endpoint.id.to_string())
+        .collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+#[test]
+fn unhealthy_endpoints_take_no_picks_and_come_back_after_their_passes() {
+    let mut cluster = cluster_of(3, settings(Verdict::Unknown, 20));
+    round(&mut cluster, &["1"]);
+    assert_eq!(reached(&cluster), ["0", "2"]);
+    let member = cluster.snapshot().members()[1].clone();
+    assert_eq!(
+        (member.state, &*member.reason, member.effective_weight()),
+        (EndpointState::Unhealthy, "status 503", 0)
+    );
+    assert!(events(&mut cluster).contains(&("1".into(), EventKind::Unhealthy)));
+    round(&mut cluster, &[]);
+    assert_eq!(reached(&cluster), ["0", "2"], "one pass of two");
+    round(&mut cluster, &[]);
+    assert_eq!(reached(&cluster), ["0", "1", "2"]);
+    assert!(events(&mut cluster).contains(&("1".into(), EventKind::Healthy)));
+}
+
+#[test]
+fn an_endpoint_that_must_prove_itself_first_takes_nothing_before_not_even_when_all_do() {
+    let mut cluster = cluster_of(2, settings(Verdict::Unhealthy, 50));
+    assert!(reached(&cluster).is_empty());
+    let pick = cluster.snapshot().pick(&PickRequest::default(), &mut Draw::new(0));
+    assert_eq!(pick, Err(NoPick::Empty));
+    round(&mut cluster, &["1"]);
+    assert_eq!(reached(&cluster), ["0", "1"], "both are known and neither is healthy yet: it fails open");
+    round(&mut cluster, &["1"]);
+    assert_eq!(reached(&cluster), ["0"], "two passes");
+}
+
+#[test]
+fn too_few_healthy_ones_open_the_rest_and_enough_close_it() {
+    let mut cluster = cluster_of(10, settings(Verdict::Unknown, 20));
+    let failing: Vec<String> = (1..10).map(|n| n.to_string()).collect();
+    let failing: Vec<&str> = failing.iter().map(String::as_str).collect();
+    round(&mut cluster, &failing[1..]);
+    assert_eq!(reached(&cluster), ["0", "1"], "two of ten are a fifth");
+    events(&mut cluster);
+    for _ in 0..3 {
+        round(&mut cluster, &failing);
+    }
+    assert_eq!(reached(&cluster).len(), 10);
+    assert!(events(&mut cluster).contains(&(String::new(), EventKind::FailOpenBegan)));
+    round(&mut cluster, &failing[1..]);
+    round(&mut cluster, &failing[1..]);
+    assert_eq!(reached(&cluster), ["0", "1"]);
+    assert!(events(&mut cluster).contains(&(String::new(), EventKind::FailOpenEnded)));
+}
+
+#[test]
+fn broken_connections_take_an_endpoint_out_and_probes_bring_it_back() {
+    let mut cluster = cluster_of(3, settings(Verdict::Unknown, 20));
+    round(&mut cluster, &[]);
+    let snapshot = cluster.snapshot();
+    let fail = |n: usize, class| {
+        for _ in 0..n {
+            InFlight::start(&snapshot, MemberIndex(0), 0, Instant(0)).finish(Outcome::Failure(class));
+        }
+    };
+    fail(9, FailureClass::Status);
+    fail(2, FailureClass::Reset);
+    cluster.handle_bell(Instant(0));
+    assert_eq!(reached(&cluster).len(), 3);
+    fail(1, FailureClass::Connect);
+    cluster.handle_bell(Instant(0));
+    assert_eq!(reached(&cluster), ["1", "2"]);
+    assert_eq!(&*cluster.snapshot().members()[0].reason, "3 connections in a row failed");
+    round(&mut cluster, &[]);
+    round(&mut cluster, &[]);
+    assert_eq!(reached(&cluster).len(), 3);
+    assert_eq!(cluster.snapshot().members()[0].live.broken_connections(), 0);
+}
+
+#[test]
+fn without_probes_broken_connections_change_nothing_because_nobody_would_undo_it() {
+    let mut cluster = cluster_of(2, ClusterSettings { min_healthy_percent: 20, ..Default::default() });
+    let snapshot = cluster.snapshot();
+    for _ in 0..100 {
+        InFlight::start(&snapshot, MemberIndex(0), 0, Instant(0))
+            .finish(Outcome::Failure(FailureClass::Connect));
+    }
+    cluster.handle_bell(Instant(0));
+    assert_eq!(reached(&cluster).len(), 2);
+}
+
+#[test]
+fn a_drained_endpoint_takes_nothing_even_when_the_rest_is_dead() {
+    let mut cluster = cluster_of(2, settings(Verdict::Unknown, 50));
+    cluster.edit(Edit::Patch { id: "0".into(), weight: None, draining: Some(true) }, Instant(0)).unwrap();
+    assert_eq!(reached(&cluster), ["1"]);
+    for _ in 0..3 {
+        round(&mut cluster, &["0", "1"]);
+    }
+    assert_eq!(reached(&cluster), ["1"], "fail-open ignores health, not operators");
+    let drained = cluster.snapshot().members()[0].clone();
+    assert_eq!((drained.state, drained.live.is_leaving()), (EndpointState::Draining, true));
+    cluster.edit(Edit::Patch { id: "0".into(), weight: None, draining: Some(false) }, Instant(0)).unwrap();
+    let back = cluster.snapshot().members()[0].clone();
+    assert_eq!(
+        (back.state, back.live.is_leaving()),
+        (EndpointState::Unhealthy, false),
+        "its verdict went on"
+    );
+}
+
+#[test]
+fn a_removed_endpoint_s_record_says_so_to_those_that_still_hold_it() {
+    let mut cluster = cluster_of(2, settings(Verdict::Unknown, 20));
+    let before = cluster.snapshot();
+    common::set(&mut cluster, vec![endpoint("0", 0, 1, 0)]);
+    assert!(!before.members()[0].live.is_leaving() && before.members()[1].live.is_leaving());
+}
+
+#[test]
+fn the_last_level_with_a_healthy_endpoint_is_used() {
+    let mut cluster = Cluster::new("web", settings(Verdict::Unknown, 20), 1, 1);
+    let found = [(0, 0), (1, 0), (2, 1)].map(|(port, priority)| Found {
+        endpoint: endpoint(&port.to_string(), port, 1, priority),
+        inferred: None,
+    });
+    cluster.set_sources(vec![SourceSet { name: "test".into(), found: found.into() }], Instant(0));
+    assert_eq!(reached(&cluster), ["0", "1"]);
+    round(&mut cluster, &["0", "1"]);
+    assert_eq!(reached(&cluster), ["2"]);
+}
+
+proptest! {
+    /// Invariant: health never leaves fewer than the configured share, and never nobody.
+    #[test]
+    fn health_never_removes_more_than_the_configured_share(
+        n in 1_u16..12, percent in 0_u8..=100, failing in prop::collection::vec(0_u16..12, 0..12), rounds in 1_usize..5,
+    ) {
+        let mut cluster = cluster_of(n, settings(Verdict::Unknown, percent));
+        let failing: Vec<String> = failing.iter().map(ToString::to_string).collect();
+        let failing: Vec<&str> = failing.iter().map(String::as_str).collect();
+        for _ in 0..rounds {
+            round(&mut cluster, &failing);
+        }
+        let reached = reached(&cluster).len();
+        prop_assert!(reached >= 1);
+        prop_assert!(reached * 100 >= usize::from(n) * usize::from(percent), "{reached} of {n} at {percent} %");
+    }
+}
