@@ -115,8 +115,7 @@ impl Gathered {
     ) -> io::Result<()> {
         let text = files.read(path)?;
         if text.len() > FILE_BYTES_MAX {
-            let message = format!("it has {} bytes, at most {FILE_BYTES_MAX} are read", text.len());
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, too_long(&text)));
         }
         let file = self.sources.add(path, text);
         let (table, errors) = parse(&self.sources, file, environment, reports);
@@ -124,6 +123,11 @@ impl Gathered {
         self.syntax_errors.extend(errors);
         Ok(())
     }
+}
+
+/// What is wrong with a text of more than [`FILE_BYTES_MAX`] bytes.
+pub(crate) fn too_long(text: &str) -> String {
+    format!("it has {} bytes, at most {FILE_BYTES_MAX} are read", text.len())
 }
 
 fn unreadable(path: &Path, error: &io::Error, place: Option<&Place>) -> Diagnostic {

@@ -79,7 +79,7 @@ fn read(gathered: &Gathered, reports: &Reports) -> Settings {
 }
 
 /// Leaves out what a syntax error most likely caused.
-fn drop_echoes(findings: &mut Diagnostics, syntax_errors: &[Place]) {
+pub(crate) fn drop_echoes(findings: &mut Diagnostics, syntax_errors: &[Place]) {
     if syntax_errors.is_empty() {
         return;
     }
