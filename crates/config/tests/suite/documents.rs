@@ -7,7 +7,7 @@ use isobar_config::{
 };
 use serde_json::Value;
 
-use crate::memory::{blessed, env, load_text};
+use crate::memory::{blessed, env, load_text, shown_alike};
 use crate::schema_check::violation;
 
 fn guide() -> PathBuf {
@@ -45,6 +45,15 @@ fn every_sample_file_is_accepted_without_a_warning() {
 }
 
 #[test]
+fn every_sample_file_is_shown_as_a_text_that_means_the_same() {
+    for sample in samples() {
+        let loaded = load(&sample, &Disk, &env).unwrap();
+        assert!(!loaded.document.contains("redacted"), "{}", loaded.document);
+        shown_alike(&sample, &loaded);
+    }
+}
+
+#[test]
 fn every_file_that_a_sample_discovers_endpoints_in_holds_some() {
     let mut n_files = 0;
     for sample in samples() {
@@ -62,7 +71,8 @@ fn every_file_that_a_sample_discovers_endpoints_in_holds_some() {
 #[test]
 fn the_included_sample_is_read_from_all_of_its_files() {
     let loaded = load(&guide().join("examples/included.toml"), &Disk, &env).unwrap();
-    assert_eq!(loaded.files.len(), 3);
+    assert_eq!(loaded.watched.files.len(), 3);
+    assert_eq!(loaded.watched.folders, [guide().join("examples/conf.d")]);
     let names: Vec<_> = loaded.settings.services.iter().map(|service| service.name.as_str()).collect();
     assert_eq!(names, ["cart", "search"]);
 }

@@ -9,4 +9,5 @@ mod memory;
 mod properties;
 mod reach;
 mod schema_check;
+mod shown;
 mod valid;

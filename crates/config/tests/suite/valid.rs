@@ -18,9 +18,9 @@ endpoints = ["127.0.0.1:9001"]
 
 #[test]
 fn a_minimal_file_has_the_documented_defaults() {
-    let Loaded { settings, warnings, files } = load_text(MINIMAL).map_err(|e| e.render(false)).unwrap();
+    let Loaded { settings, warnings, watched, .. } = load_text(MINIMAL).map_err(|e| e.render(false)).unwrap();
     assert!(warnings.is_empty(), "{}", warnings.render(false));
-    assert_eq!(files, [std::path::PathBuf::from("isobar.toml")]);
+    assert_eq!(watched, Watched { files: vec!["isobar.toml".into()], folders: Vec::new() });
     assert_eq!((settings.admin, settings.access_log), (None, None));
     let runtime = RuntimeSettings {
         workers: 0,
@@ -238,8 +238,8 @@ fn included_files_add_in_order_and_resolve_their_own_paths() {
         ("etc/d/a.toml", "[[routes]]\npath = \"/a\"\nservice = \"b\"\n[access_log]\nto = \"log\""),
         ("etc/d/.hidden.toml", "this is not read"),
     ]);
-    let Loaded { settings, files, .. } = loaded.unwrap_or_else(|errors| panic!("{}", errors.render(false)));
-    let files: Vec<_> = files.iter().map(|path| path.to_str().unwrap()).collect();
+    let Loaded { settings, watched, .. } = loaded.unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+    let files: Vec<_> = watched.files.iter().map(|path| path.to_str().unwrap()).collect();
     assert_eq!(files, ["etc/isobar.toml", "etc/d/a.toml", "etc/d/b.toml"]);
     let names: Vec<_> = settings.routes.iter().map(|route| route.name.as_str()).collect();
     assert_eq!(names, ["/a", "/b"]);
