@@ -8,9 +8,10 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::diagnose::Reports;
+use crate::diagnose::{Diagnostic, Reports};
 use crate::environment::{Environment, substitute};
 use crate::place::{FileId, Place, Sources};
+use crate::secrets::REDACTED;
 use crate::syntax;
 
 /// A value and its place; a table written with a header has the header as its place.
@@ -24,7 +25,7 @@ pub(crate) struct Node {
 #[derive(Debug)]
 pub(crate) enum Value {
     Text(String),
-    /// A string whose variables could not be replaced, which is reported already.
+    /// A string that cannot be taken (a variable that is not set, a redacted value), which is reported already.
     Broken,
     /// `None`: a number that does not fit.
     Integer(Option<i128>),
@@ -117,6 +118,11 @@ impl Builder<'_> {
     fn node(&self, value: &Spanned<DeValue<'_>>) -> Node {
         let place = self.place(value.span());
         let value = match value.get_ref() {
+            DeValue::String(text) if text == REDACTED => {
+                let finding = Diagnostic::error(&place, "this is a redacted value of `GET /api/v1/config`");
+                self.reports.add(finding.help("write the real one, or a variable such as ${TOKEN}"));
+                Value::Broken
+            }
             DeValue::String(text) => substitute(text, &place, self.sources, self.environment, self.reports)
                 .map_or(Value::Broken, Value::Text),
             DeValue::Integer(number) => {

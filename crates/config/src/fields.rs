@@ -101,15 +101,21 @@ impl<'a> Fields<'a> {
             .map(|node| Fields::open(self.cx, spec, node).unwrap_or_else(|| Fields::absent(self.cx, spec)))
     }
 
+    /// The tables of a list, or the one table that stands for a list of one.
     pub(crate) fn tables(&self, name: &str) -> Vec<Fields<'a>> {
-        let key = self.key(name);
-        let (Kind::Tables(spec) | Kind::List(Kind::Table(spec))) = &key.kind else {
+        let kind = &self.key(name).kind;
+        let (Kind::Tables(spec) | Kind::List(Kind::Table(spec)) | Kind::OneOrMany(Kind::Table(spec))) = kind
+        else {
             panic!("{name} is not a list of tables")
         };
         let Some(node) = self.node(name) else { return Vec::new() };
-        let Value::List(nodes) = &node.value else {
-            wrong_kind(self.cx, node, &key.kind, &format!("`{name}`"));
-            return Vec::new();
+        let nodes = match (&node.value, kind) {
+            (Value::List(nodes), _) => nodes.as_slice(),
+            (Value::Table(_), Kind::OneOrMany(_)) => std::slice::from_ref(node),
+            _ => {
+                wrong_kind(self.cx, node, kind, &format!("`{name}`"));
+                return Vec::new();
+            }
         };
         nodes.iter().filter_map(|node| Fields::open(self.cx, spec, node)).collect()
     }

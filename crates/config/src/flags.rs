@@ -12,8 +12,9 @@ use crate::keys;
 use crate::listeners::listener;
 use crate::place::Sources;
 use crate::runtime::read_runtime;
+use crate::service_settings::EndpointSettings;
 use crate::services::service;
-use crate::settings::{AddressText, EndpointSettings, ListenerSettings, Settings};
+use crate::settings::{AddressText, ListenerSettings, Settings};
 use crate::suggest::nearest;
 
 /// The name of the service and of the first listener.

@@ -66,6 +66,8 @@ pub(crate) struct Gathered {
     pub(crate) sources: Sources,
     pub(crate) documents: Vec<Document>,
     pub(crate) syntax_errors: Vec<Place>,
+    /// Folders in which a pattern was looked for.
+    pub(crate) folders: Vec<PathBuf>,
 }
 
 /// Reads the main file and what it includes; findings go to `reports`.
@@ -76,12 +78,14 @@ pub(crate) fn gather(
     reports: &Reports,
 ) -> Gathered {
     let mut gathered = Gathered::default();
-    if let Err(error) = gathered.add(path, files, environment, reports) {
+    let read = files.read(path).and_then(|text| gathered.add(path, text, environment, reports));
+    if let Err(error) = read {
         reports.add(unreadable(path, &error, None));
         return gathered;
     }
     let folder = path.parent().unwrap_or(Path::new("")).to_owned();
     for (pattern, place) in include_patterns(&gathered.documents[0].table) {
+        gathered.note_folder(&folder, &pattern);
         for included in expand(&folder, &pattern, &place, files, reports) {
             if gathered.sources.paths().any(|known| known == included) {
                 continue;
@@ -91,7 +95,9 @@ pub(crate) fn gather(
                 reports.add(Diagnostic::error(&place, message).help("narrow the pattern"));
                 return gathered;
             }
-            if let Err(error) = gathered.add(&included, files, environment, reports) {
+            let read =
+                files.read(&included).and_then(|text| gathered.add(&included, text, environment, reports));
+            if let Err(error) = read {
                 reports.add(unreadable(&included, &error, Some(&place)));
             }
         }
@@ -105,18 +111,35 @@ pub(crate) fn gather(
     gathered
 }
 
+/// Takes a text for the main file, which then includes nothing; findings go to `reports`.
+pub(crate) fn gather_text(
+    origin: &Path,
+    text: String,
+    environment: Environment<'_>,
+    reports: &Reports,
+) -> Gathered {
+    let mut gathered = Gathered::default();
+    if let Err(error) = gathered.add(origin, text, environment, reports) {
+        reports.add(unreadable(origin, &error, None));
+        return gathered;
+    }
+    if let Some(entry) = gathered.documents[0].table.entry("include") {
+        let finding = Diagnostic::error(&entry.key_place, "a configuration that is sent includes no files");
+        reports.add(finding.help("write their tables into it, as `GET /api/v1/config` shows them"));
+    }
+    gathered
+}
+
 impl Gathered {
     fn add(
         &mut self,
         path: &Path,
-        files: &impl FileSource,
+        text: String,
         environment: Environment<'_>,
         reports: &Reports,
     ) -> io::Result<()> {
-        let text = files.read(path)?;
         if text.len() > FILE_BYTES_MAX {
-            let message = format!("it has {} bytes, at most {FILE_BYTES_MAX} are read", text.len());
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, too_long(&text)));
         }
         let file = self.sources.add(path, text);
         let (table, errors) = parse(&self.sources, file, environment, reports);
@@ -124,6 +147,22 @@ impl Gathered {
         self.syntax_errors.extend(errors);
         Ok(())
     }
+
+    /// Remembers where files that a pattern names may appear.
+    fn note_folder(&mut self, folder: &Path, pattern: &str) {
+        let whole = folder.join(pattern);
+        let Some(parent) = whole.parent().filter(|_| pattern.contains(['*', '?'])) else { return };
+        // The parent of "*.toml" is "", which the system does not take for the current folder.
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        if !self.folders.iter().any(|known| known == parent) {
+            self.folders.push(parent.to_owned());
+        }
+    }
+}
+
+/// What is wrong with a text of more than [`FILE_BYTES_MAX`] bytes.
+pub(crate) fn too_long(text: &str) -> String {
+    format!("it has {} bytes, at most {FILE_BYTES_MAX} are read", text.len())
 }
 
 fn unreadable(path: &Path, error: &io::Error, place: Option<&Place>) -> Diagnostic {

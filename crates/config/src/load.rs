@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use crate::diagnose::{Diagnostics, Echo, Reports};
 use crate::environment::Environment;
 use crate::fields::{Context, Fields};
-use crate::include::{FileSource, Gathered, gather};
+use crate::include::{FileSource, Gathered, gather, gather_text};
 use crate::keys;
+use crate::merged::merge;
 use crate::place::Place;
 use crate::settings::Settings;
 use crate::{listeners, references, routes, runtime, services};
@@ -23,8 +24,20 @@ pub struct Loaded {
     pub settings: Settings,
     /// What it probably does not mean to say; no errors.
     pub warnings: Diagnostics,
+    /// What to watch for changes of it.
+    pub watched: Watched,
+    /// All of it as one TOML text, to be shown: variables not replaced, secrets as [`crate::REDACTED`]. Paths in it are
+    /// relative to the main file's folder. Where nothing was redacted, [`load_text`] makes the same settings of it.
+    pub document: String,
+}
+
+/// Files and folders that a configuration depends on; a discovered file is not one of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watched {
     /// The files it was read from, the main one first.
     pub files: Vec<PathBuf>,
+    /// The folders in which a pattern of `include` was looked for: a new file there may belong to it.
+    pub folders: Vec<PathBuf>,
 }
 
 /// Reads and checks the configuration at `path`.
@@ -36,19 +49,38 @@ pub fn load(
     files: &impl FileSource,
     env: &impl Fn(&str) -> Option<String>,
 ) -> Result<Loaded, Diagnostics> {
-    let environment: Environment<'_> = env;
     let reports = Reports::default();
-    let gathered = gather(path, files, environment, &reports);
+    let gathered = gather(path, files, env, &reports);
+    check(gathered, env, reports)
+}
+
+/// Checks a configuration that is given as a text, as if it stood at `origin`: findings name that file, and relative
+/// paths are taken from its folder. It includes no other files.
+///
+/// # Errors
+/// As of [`load`].
+pub fn load_text(
+    origin: &Path,
+    text: String,
+    env: &impl Fn(&str) -> Option<String>,
+) -> Result<Loaded, Diagnostics> {
+    let reports = Reports::default();
+    let gathered = gather_text(origin, text, env, &reports);
+    check(gathered, env, reports)
+}
+
+fn check(gathered: Gathered, environment: Environment<'_>, reports: Reports) -> Result<Loaded, Diagnostics> {
     let settings = if gathered.documents.is_empty() { None } else { Some(read(&gathered, &reports)) };
-    let refused = reports.has_errors();
-    let Gathered { sources, syntax_errors, .. } = gathered;
-    let files = sources.paths().map(Path::to_owned).collect();
-    let mut findings = reports.into_diagnostics(sources);
-    drop_echoes(&mut findings, &syntax_errors);
-    match settings {
-        Some(settings) if !refused => Ok(Loaded { settings, warnings: findings, files }),
-        _ => Err(findings),
-    }
+    let accepted = settings.filter(|_| !reports.has_errors());
+    let Gathered { sources, syntax_errors, folders, .. } = gathered;
+    let Some(settings) = accepted else {
+        let mut findings = reports.into_diagnostics(sources);
+        drop_echoes(&mut findings, &syntax_errors);
+        return Err(findings);
+    };
+    let watched = Watched { files: sources.paths().map(Path::to_owned).collect(), folders };
+    let document = merge(&sources, environment);
+    Ok(Loaded { settings, warnings: reports.into_diagnostics(sources), watched, document })
 }
 
 fn read(gathered: &Gathered, reports: &Reports) -> Settings {
@@ -79,7 +111,7 @@ fn read(gathered: &Gathered, reports: &Reports) -> Settings {
 }
 
 /// Leaves out what a syntax error most likely caused.
-fn drop_echoes(findings: &mut Diagnostics, syntax_errors: &[Place]) {
+pub(crate) fn drop_echoes(findings: &mut Diagnostics, syntax_errors: &[Place]) {
     if syntax_errors.is_empty() {
         return;
     }

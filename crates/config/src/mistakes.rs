@@ -37,11 +37,15 @@ fn meant(cx: &Context<'_>, spec: &'static TableSpec, entry: &Entry) -> Option<&'
     nearest(&entry.key, spec.available())
 }
 
+/// Whether an unknown key of the table was probably meant to be this one.
+pub(crate) fn is_misspelt(cx: &Context<'_>, spec: &'static TableSpec, table: &Table, name: &str) -> bool {
+    table.entries.iter().any(|entry| meant(cx, spec, entry) == Some(name))
+}
+
 /// Reports every required key that is missing, unless an unknown one was meant to be it.
 pub(crate) fn check_required(cx: &Context<'_>, spec: &'static TableSpec, table: &Table, place: &Place) {
     for key in spec.keys.iter().filter(|key| key.default == Default::Required) {
-        let misspelt = || table.entries.iter().any(|entry| meant(cx, spec, entry) == Some(key.name));
-        if table.entry(key.name).is_none() && !misspelt() {
+        if table.entry(key.name).is_none() && !is_misspelt(cx, spec, table, key.name) {
             let message = format!("{} needs `{}`", spec.what, key.name);
             let help = format!("add {}, such as {} = {}", key.kind.form(), key.name, key.kind.example());
             cx.reports.add(Diagnostic::error(place, message).help(help).echo(Echo::Missing));

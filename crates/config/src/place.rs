@@ -61,6 +61,11 @@ impl Sources {
         self.files.iter().map(|file| file.path.as_path())
     }
 
+    /// Every file with its number, the main file first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (FileId, &Source)> {
+        self.files.iter().enumerate().map(|(index, file)| (FileId(index), file))
+    }
+
     /// The text of a place.
     pub fn text(&self, place: &Place) -> &str {
         self.file(place.file).text.get(place.span.clone()).unwrap_or_default()

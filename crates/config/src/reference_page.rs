@@ -133,6 +133,7 @@ fn value(kind: &Kind) -> String {
         Kind::Size(Bounds { min, max, .. }) => {
             format!("size, {} to {}", format_size(*min), format_size(*max))
         }
+        Kind::Status => "status from 200 to 599, or a class such as `\"2xx\"`".to_owned(),
         Kind::Choice(choices) => {
             available(choices).map(|name| format!("`\"{name}\"`")).collect::<Vec<_>>().join(", ")
         }

@@ -24,7 +24,7 @@ pub(crate) fn rewrite(fields: &Fields<'_>, matched: &PathRule) -> Rewrite {
     }
     let host = fields.text("host");
     if let Some(host) = &host {
-        check_authority(cx, host);
+        check_authority(cx, "rewrite.host", host, "the caller's Host is kept");
     }
     let strip = strip.map(|strip| strip.value.trim_end_matches('/').to_owned());
     let path = match (strip.filter(|strip| !strip.is_empty()), path) {
@@ -53,14 +53,15 @@ fn check_strip(cx: &Context<'_>, strip: &Placed<String>, matched: &PathRule) {
     }
 }
 
-fn check_authority(cx: &Context<'_>, host: &Placed<String>) {
+/// A Host to send: a name or an address, with a port where needed.
+pub(crate) fn check_authority(cx: &Context<'_>, label: &str, host: &Placed<String>, otherwise: &str) {
     let name = match host.value.rsplit_once(':') {
         Some((name, port)) if !port.contains(']') && port.parse::<u16>().is_ok() => name,
         _ => &host.value,
     };
     if name.contains('*') || HostPattern::parse(name).is_err() {
-        let message = format!("`rewrite.host` is \"{}\", which cannot be a Host", host.value);
-        let help = "write a name such as \"cart.internal:8080\"; without the key the caller's Host is kept";
+        let message = format!("`{label}` is \"{}\", which cannot be a Host", host.value);
+        let help = format!("write a name such as \"cart.internal:8080\"; without the key {otherwise}");
         cx.reports.add(Diagnostic::error(&host.place, message).help(help));
     }
 }

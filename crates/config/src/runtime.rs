@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use isobar_core::HostPattern;
 
 use crate::diagnose::Diagnostic;
 use crate::fields::{Context, Fields};
@@ -10,6 +11,9 @@ use crate::keys;
 use crate::place::Placed;
 use crate::settings::{AccessLogSettings, AddressText, AdminSettings, LogFormat, LogTarget, RuntimeSettings};
 use crate::text::{listen_address, parent};
+
+/// Names of the admin interface: each call is compared with all of them.
+const ADMIN_HOSTS_MAX: usize = 100;
 
 /// The table of that name, from whichever file has it; a second one is an error.
 fn single<'a>(cx: &Context<'_>, roots: &[Fields<'a>], name: &str) -> Option<Fields<'a>> {
@@ -56,14 +60,43 @@ fn network(cx: &Context<'_>, text: &Placed<String>) -> Option<IpNet> {
 pub(crate) fn read_admin<'a>(cx: &'a Context<'a>, roots: &[Fields<'a>]) -> Option<AdminSettings> {
     let fields = single(cx, roots, "admin")?;
     let listen = listen_address(&fields, "listen");
+    let token_file = fields.text("token_file");
     if let (AddressText::Tcp { host, .. }, Some(node)) = (&listen, fields.node("listen"))
         && !is_loopback(host)
+        && fields.entry("token_file").is_none()
     {
-        let finding = Diagnostic::warning(&node.place, format!("the admin interface listens on {listen} without a token"))
-            .help("whoever reaches it may read everything: use 127.0.0.1, [::1] or a unix socket, or guard the port");
+        let message = format!("the admin interface listens on {listen} without a token");
+        let finding = Diagnostic::warning(&node.place, message)
+            .help("whoever reaches it may change everything: set `token_file`, or use 127.0.0.1, [::1] or a unix socket");
         cx.reports.add(finding);
     }
-    Some(AdminSettings { listen })
+    if let Some(file) = token_file.as_ref().filter(|file| file.value.is_empty()) {
+        let finding = Diagnostic::error(&file.place, "`admin.token_file` is empty");
+        cx.reports.add(finding.help("write the path of a file that holds the token, or leave the key out"));
+    }
+    let token_file = token_file.map(|file| parent(cx, &file.place).join(file.value));
+    Some(AdminSettings { listen, token_file, hosts: admin_hosts(&fields) })
+}
+
+fn admin_hosts(fields: &Fields<'_>) -> Vec<String> {
+    let cx = fields.cx;
+    let texts = fields.texts("hosts");
+    if let Some(entry) = fields.entry("hosts").filter(|_| texts.len() > ADMIN_HOSTS_MAX) {
+        let message =
+            format!("`admin.hosts` has {} names, at most {ADMIN_HOSTS_MAX} are possible", texts.len());
+        cx.reports.add(Diagnostic::error(&entry.key_place, message));
+    }
+    let mut hosts = Vec::new();
+    for text in texts.iter().take(ADMIN_HOSTS_MAX) {
+        if let Ok(HostPattern::Exact(host)) = HostPattern::parse(&text.value) {
+            hosts.push(host);
+        } else {
+            let message = format!("`admin.hosts` has \"{}\", which is not a host name", text.value);
+            let help = "write a whole name without a port, such as \"proxy.internal\"";
+            cx.reports.add(Diagnostic::error(&text.place, message).help(help));
+        }
+    }
+    hosts
 }
 
 fn is_loopback(host: &str) -> bool {

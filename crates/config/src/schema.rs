@@ -89,6 +89,10 @@ fn kind(kind: &Kind) -> Value {
             "pattern": format!("^[0-9]+(B|KiB|MiB|GiB|TiB)?$|{VARIABLE}"),
             "examples": ["64KiB"],
         }),
+        Kind::Status => json!({ "anyOf": [
+            { "type": "integer", "minimum": 200, "maximum": 599 },
+            { "type": "string", "pattern": format!("^[2-5]xx$|{VARIABLE}") },
+        ] }),
         Kind::Choice(choices) => {
             let names: Vec<&str> = available(choices).collect();
             json!({ "anyOf": [{ "enum": names }, { "type": "string", "pattern": VARIABLE }] })

@@ -1,23 +1,26 @@
 //! Reads `[services.NAME]`.
 //!
-//! Invariants of what comes out: names are unique, as are the identities of a service's endpoints.
+//! Invariants of what comes out: names are unique, as are the identities of a service's endpoints and its sources; a
+//! service says where its endpoints come from.
 
 use std::collections::HashMap;
 
 use isobar_core::PolicyKind;
 
-use crate::diagnose::Diagnostic;
+use crate::diagnose::{Diagnostic, Echo};
 use crate::document::{Entry, Node, Value};
+use crate::endpoints::ENDPOINTS_MAX;
 use crate::fields::{Context, Fields};
 use crate::keys::{POLICIES, SERVICE};
-use crate::mistakes::{choose, text_of, wrong_kind};
-use crate::place::{Place, Placed};
-use crate::settings::{EndpointSettings, PoolSettings, ServiceSettings};
+use crate::mistakes::{choose, is_misspelt, text_of, wrong_kind};
+use crate::place::Placed;
+use crate::service_settings::{DiscoverySettings, EndpointSettings, PoolSettings, ServiceSettings};
 use crate::spec::Kind;
-use crate::text::{check_label, check_name, endpoint_address};
+use crate::text::{check_name, parent};
+use crate::{endpoints, health};
 
-/// Endpoints of one service that are written out: above it they come from a generator, which should feed discovery.
-const ENDPOINTS_MAX: usize = 10_000;
+/// Sources of one service: each is a file that is watched.
+const SOURCES_MAX: usize = 16;
 
 /// Reads the services of every file.
 pub(crate) fn read<'a>(cx: &'a Context<'a>, roots: &[Fields<'a>]) -> Vec<ServiceSettings> {
@@ -53,9 +56,15 @@ pub(crate) fn service(name: String, fields: &Fields<'_>) -> ServiceSettings {
     fields.choice("protocol");
     fields.table("weights").choice("from");
     check_requests_bound(fields);
+    check_sources(fields);
+    let endpoints = endpoints::read(fields, &format!("the service \"{name}\""), ENDPOINTS_MAX);
+    check_traffic(&name, fields, &endpoints);
     ServiceSettings {
         policy: policy(fields),
-        endpoints: endpoints(&name, fields),
+        endpoints,
+        discovery: discovery(fields),
+        health: health::read(fields),
+        min_healthy_percent: fields.integer("min_healthy_percent") as u8,
         connect_timeout: fields.duration("connect_timeout"),
         pool: pool(&fields.table("pool")),
         debug_headers: fields.flag("debug_headers"),
@@ -69,6 +78,82 @@ fn check_requests_bound(fields: &Fields<'_>) {
         let message = format!("`max_requests_per_endpoint = {bound}` is not available in this version");
         let help = "leave the key out; `pool.max_connections_per_endpoint` bounds connections";
         fields.cx.reports.add(Diagnostic::error(&node.place, message).help(help));
+    }
+}
+
+/// Whether there is a source of endpoints besides `endpoints`, sound or not.
+fn is_discovered(fields: &Fields<'_>) -> bool {
+    match fields.node("discovery").map(|node| &node.value) {
+        Some(Value::List(nodes)) => !nodes.is_empty(),
+        other => other.is_some(),
+    }
+}
+
+fn check_sources(fields: &Fields<'_>) {
+    let (Some(table), Some(place)) = (fields.table, &fields.place) else { return };
+    let meant = |name: &&str| is_misspelt(fields.cx, fields.spec, table, name);
+    if fields.entry("endpoints").is_none()
+        && !is_discovered(fields)
+        && !["endpoints", "discovery"].iter().any(meant)
+    {
+        let finding = Diagnostic::error(place, "a service needs `endpoints` or `discovery`");
+        let help =
+            "add a list, such as endpoints = [\"127.0.0.1:9001\"], or discovery = { file = \"cart.toml\" }";
+        fields.cx.reports.add(finding.help(help).echo(Echo::Missing));
+    }
+}
+
+/// Warns of a service that can take no request.
+fn check_traffic(name: &str, fields: &Fields<'_>, endpoints: &[EndpointSettings]) {
+    let Some(entry) = fields.entry("endpoints").filter(|_| !is_discovered(fields)) else { return };
+    let Value::List(nodes) = &entry.node.value else { return };
+    let finding = if nodes.is_empty() {
+        Diagnostic::warning(&entry.node.place, format!("the service \"{name}\" has no endpoint"))
+    } else if endpoints.len() == nodes.len() && endpoints.iter().all(|endpoint| endpoint.weight == 0) {
+        let message = format!("every endpoint of the service \"{name}\" has weight 0");
+        Diagnostic::warning(&entry.key_place, message)
+    } else {
+        return;
+    };
+    fields.cx.reports.add(finding.help("every request to it is answered 503"));
+}
+
+fn discovery(fields: &Fields<'_>) -> Vec<DiscoverySettings> {
+    let cx = fields.cx;
+    let tables = fields.tables("discovery");
+    if let Some(entry) = fields.entry("discovery").filter(|_| tables.len() > SOURCES_MAX) {
+        let message = format!("`discovery` has {} tables, at most {SOURCES_MAX} are possible", tables.len());
+        cx.reports.add(Diagnostic::error(&entry.key_place, message));
+    }
+    let mut seen = HashMap::new();
+    let mut sources = Vec::new();
+    for table in tables.iter().take(SOURCES_MAX) {
+        let Some(file) = table.text("file") else {
+            check_file(table);
+            continue;
+        };
+        if file.value.is_empty() {
+            let finding = Diagnostic::error(&file.place, "`discovery.file` is empty");
+            cx.reports.add(finding.help("write the path of a file, such as \"cart.toml\""));
+        }
+        let path = parent(cx, &file.place).join(&file.value);
+        if let Some(first) = seen.insert(path.clone(), file.place.clone()) {
+            let message = format!("the file \"{}\" is discovered twice", file.value);
+            let finding = Diagnostic::error(&file.place, message).related(&first, "first");
+            cx.reports.add(finding.help("remove one of them"));
+        }
+        sources.push(DiscoverySettings::File(path));
+    }
+    sources
+}
+
+/// A source without a file, unless what it was meant to be has a finding already.
+fn check_file(fields: &Fields<'_>) {
+    let (Some(table), Some(place)) = (fields.table, &fields.place) else { return };
+    let told = table.entries.iter().any(|entry| fields.spec.key(&entry.key).is_some());
+    if !told && !is_misspelt(fields.cx, fields.spec, table, "file") {
+        let finding = Diagnostic::error(place, "`discovery` of a service needs `file`");
+        fields.cx.reports.add(finding.help("add a path, such as file = \"cart.toml\"").echo(Echo::Missing));
     }
 }
 
@@ -92,82 +177,5 @@ fn pool(fields: &Fields<'_>) -> PoolSettings {
         idle_timeout: fields.duration("idle_timeout"),
         max_age: fields.duration("max_age"),
         max_connections_per_endpoint: fields.integer("max_connections_per_endpoint") as usize,
-    }
-}
-
-fn endpoints(service: &str, fields: &Fields<'_>) -> Vec<EndpointSettings> {
-    let cx = fields.cx;
-    let Some(entry) = fields.entry("endpoints") else { return Vec::new() };
-    let Value::List(nodes) = &entry.node.value else {
-        if let Some(key) = fields.spec.key("endpoints") {
-            wrong_kind(cx, &entry.node, &key.kind, "`endpoints`");
-        }
-        return Vec::new();
-    };
-    if nodes.len() > ENDPOINTS_MAX {
-        let message = format!(
-            "the service \"{service}\" has {} endpoints, at most {ENDPOINTS_MAX} are possible",
-            nodes.len()
-        );
-        cx.reports.add(Diagnostic::error(&entry.key_place, message));
-        return Vec::new();
-    }
-    let read: Vec<(EndpointSettings, &Place)> = nodes
-        .iter()
-        .filter_map(|node| endpoint(fields, node).map(|endpoint| (endpoint, &node.place)))
-        .collect();
-    check_identities(cx, &read);
-    if nodes.is_empty() {
-        let finding =
-            Diagnostic::warning(&entry.node.place, format!("the service \"{service}\" has no endpoint"));
-        cx.reports.add(finding.help("every request to it is answered 503"));
-    } else if read.len() == nodes.len() && read.iter().all(|(endpoint, _)| endpoint.weight == 0) {
-        let message = format!("every endpoint of the service \"{service}\" has weight 0");
-        let finding = Diagnostic::warning(&entry.key_place, message);
-        cx.reports.add(finding.help("every request to it is answered 503"));
-    }
-    read.into_iter().map(|(endpoint, _)| endpoint).collect()
-}
-
-fn endpoint(parent: &Fields<'_>, node: &Node) -> Option<EndpointSettings> {
-    let cx = parent.cx;
-    let Some(Kind::List(element @ Kind::ShortOrTable(_, spec))) =
-        parent.spec.key("endpoints").map(|key| &key.kind)
-    else {
-        return None;
-    };
-    let fields = match &node.value {
-        Value::Table(_) => Fields::open(cx, spec, node)?,
-        _ => Fields::absent(cx, spec),
-    };
-    let written = match &node.value {
-        Value::Table(_) => fields.text("address"),
-        _ => text_of(cx, node, element, "endpoints"),
-    };
-    let id = fields.text("id");
-    if let Some(id) = &id {
-        check_label(cx, id, "the id of an endpoint");
-    }
-    let zone = fields.text("zone");
-    if let Some(zone) = &zone {
-        check_name(cx, zone, "a zone");
-    }
-    let (weight, priority) = (fields.integer("weight") as u32, fields.integer("priority") as u32);
-    let address = endpoint_address(cx, &written?)?;
-    let (id, zone) = (id.map(|id| id.value), zone.map(|zone| zone.value));
-    Some(EndpointSettings { address, id, weight, priority, zone })
-}
-
-fn check_identities(cx: &Context<'_>, read: &[(EndpointSettings, &Place)]) {
-    let mut seen = HashMap::new();
-    for (endpoint, place) in read {
-        let id = endpoint.id.clone().unwrap_or_else(|| endpoint.address.to_string());
-        if let Some(first) = seen.insert(id.clone(), *place) {
-            let finding = Diagnostic::error(place, format!("two endpoints have the id \"{id}\""))
-                .related(first, "first");
-            cx.reports.add(
-                finding.help("remove one, or give them different ids: { address = \"...\", id = \"...\" }"),
-            );
-        }
     }
 }

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use isobar_core::{PolicyKind, RouteMatch};
+use isobar_core::RouteMatch;
+
+use crate::service_settings::ServiceSettings;
 
 /// A whole configuration, checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +46,10 @@ pub struct RuntimeSettings {
 pub struct AdminSettings {
     /// Where the admin interface listens.
     pub listen: AddressText,
+    /// File with the bearer token, already relative to the configuration file's folder; `None`: no token is asked for.
+    pub token_file: Option<PathBuf>,
+    /// Host names in lower case that it answers to besides the loopback ones.
+    pub hosts: Vec<String>,
 }
 
 /// `[access_log]`.
@@ -243,49 +249,4 @@ impl Default for RetrySettings {
             per_try_timeout: None,
         }
     }
-}
-
-/// `[services.NAME]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ServiceSettings {
-    /// Its name.
-    pub name: String,
-    /// How endpoints are chosen.
-    pub policy: PolicyKind,
-    /// Its endpoints in written order.
-    pub endpoints: Vec<EndpointSettings>,
-    /// Bound on making a connection to an endpoint.
-    pub connect_timeout: Duration,
-    /// Its idle connections.
-    pub pool: PoolSettings,
-    /// Whether responses tell which endpoint answered.
-    pub debug_headers: bool,
-}
-
-/// One entry of `endpoints`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct EndpointSettings {
-    /// Where it listens.
-    pub address: AddressText,
-    /// Identity; `None`: its address.
-    pub id: Option<String>,
-    /// Share of the traffic; 0 takes none.
-    pub weight: u32,
-    /// Level: 0 is used first.
-    pub priority: u32,
-    /// Zone, where given.
-    pub zone: Option<String>,
-}
-
-/// `pool` of a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PoolSettings {
-    /// Idle connections kept per endpoint, over all workers.
-    pub idle: usize,
-    /// How long an idle connection is kept.
-    pub idle_timeout: Duration,
-    /// How long any connection is used.
-    pub max_age: Duration,
-    /// Open connections per endpoint over all workers; 0: no bound.
-    pub max_connections_per_endpoint: usize,
 }

@@ -61,6 +61,8 @@ pub(crate) enum Kind {
     Duration(Bounds<Duration>),
     /// A string such as `"64KiB"`.
     Size(Bounds<u64>),
+    /// A response status, or a string such as `"2xx"` for a class of them.
+    Status,
     /// One of these strings.
     Choice(&'static [Choice]),
     /// Any number of values.
@@ -166,6 +168,7 @@ impl Kind {
             Self::Integer(_) => format!("a whole number, such as {}", self.example()),
             Self::Duration(_) => format!("a duration, such as {}", self.example()),
             Self::Size(_) => format!("a size, such as {}", self.example()),
+            Self::Status => "a status such as 200, or a class such as \"2xx\"".to_owned(),
             Self::Choice(choices) => {
                 let names: Vec<_> = available(choices).map(|name| format!("\"{name}\"")).collect();
                 if names.len() == 1 { names.concat() } else { format!("one of {}", names.join(", ")) }
@@ -211,6 +214,7 @@ impl Kind {
             Self::Integer(bounds) => bounds.min.max(1).to_string(),
             Self::Duration(_) => "\"5s\"".to_owned(),
             Self::Size(_) => "\"64KiB\"".to_owned(),
+            Self::Status => "200".to_owned(),
             Self::Choice(choices) => {
                 available(choices).next().map(|name| format!("\"{name}\"")).unwrap_or_default()
             }

@@ -5,7 +5,7 @@
 const ALIKE_MIN: f64 = 0.7;
 
 /// Words of other load balancers, and what they are called here.
-const ELSEWHERE: [(&str, &str); 30] = [
+const ELSEWHERE: [(&str, &str); 33] = [
     ("address", "listen"),
     ("algorithm", "policy"),
     ("backend", "service"),
@@ -17,6 +17,7 @@ const ELSEWHERE: [(&str, &str); 30] = [
     ("clusters", "services"),
     ("domain", "host"),
     ("entrypoints", "listeners"),
+    ("fall", "unhealthy_after"),
     ("frontend", "listeners"),
     ("frontends", "listeners"),
     ("lb-policy", "policy"),
@@ -24,10 +25,12 @@ const ELSEWHERE: [(&str, &str); 30] = [
     ("least-connections", "p2c"),
     ("leastconn", "p2c"),
     ("log", "access_log"),
+    ("path", "http"),
     ("path-prefix", "path"),
     ("port", "listen"),
     ("prefix", "path"),
     ("proxy-pass", "service"),
+    ("rise", "healthy_after"),
     ("rr", "round-robin"),
     ("server-name", "host"),
     ("servers", "endpoints"),

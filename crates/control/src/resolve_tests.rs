@@ -61,6 +61,9 @@ fn service(name: &str, endpoints: Vec<EndpointSettings>) -> ServiceSettings {
         name: name.to_owned(),
         policy: PolicyKind::P2c,
         endpoints,
+        discovery: Vec::new(),
+        health: Vec::new(),
+        min_healthy_percent: 20,
         connect_timeout: Duration::from_secs(1),
         pool: PoolSettings {
             idle: 1,

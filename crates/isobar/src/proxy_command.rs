@@ -94,7 +94,7 @@ fn settings(args: &ProxyArgs, lines: LogLines) -> Result<Settings, ExitCode> {
             for line in loaded.warnings.lines() {
                 warn!("{line}");
             }
-            info!(config = %args.config.display(), files = loaded.files.len(), "configuration read");
+            info!(config = %args.config.display(), files = loaded.watched.files.len(), "configuration read");
             Ok(loaded.settings)
         }
         Err(findings) => {

@@ -3,6 +3,8 @@
 //! Invariants: keys stand in the order of the reference page; every bound carries its reason; a key that this version
 //! does not obey is marked as such and never read.
 
+mod endpoint;
+mod health;
 mod listener;
 mod route;
 mod service;
@@ -11,6 +13,8 @@ use std::time::Duration;
 
 use crate::spec::{Bounds, Choice, KeySpec, Kind, TableSpec};
 
+pub(crate) use endpoint::{DISCOVERED, DISCOVERY, ENDPOINTS};
+pub(crate) use health::HEALTH;
 pub(crate) use listener::LISTENER;
 pub(crate) use route::BODY_MAX;
 pub(crate) use service::{POLICIES, SERVICE, policy_later};
@@ -19,6 +23,8 @@ pub(crate) use service::{POLICIES, SERVICE, policy_later};
 const SHORTEST: Duration = Duration::from_millis(10);
 /// A day: past it a limit no longer limits anything that a person would wait for.
 const DAY: Duration = Duration::from_hours(24);
+
+const HASHING: &str = "leave the key out; it belongs to policies that hash";
 
 /// An address text; what is allowed beyond the form depends on its use.
 const ADDRESS: Kind = Kind::Text { form: "an address", example: "127.0.0.1:9001" };
@@ -39,7 +45,12 @@ pub(crate) static ROOT: TableSpec = TableSpec {
              includes nothing itself.",
         ),
         KeySpec::absent("runtime", Kind::Table(&RUNTIME), "defaults", "Process-wide settings."),
-        KeySpec::absent("admin", Kind::Table(&ADMIN), "off", "Health, readiness and metrics over HTTP."),
+        KeySpec::absent(
+            "admin",
+            Kind::Table(&ADMIN),
+            "off",
+            "Health, readiness, metrics and the API over HTTP.",
+        ),
         KeySpec::absent("access_log", Kind::Table(&ACCESS_LOG), "off", "One line for each request."),
         KeySpec::required("listeners", Kind::Tables(&LISTENER), "Where requests come in; at least one."),
         KeySpec::absent(
@@ -99,13 +110,22 @@ pub(crate) static RUNTIME: TableSpec = TableSpec {
 static ADMIN: TableSpec = TableSpec {
     what: "`admin`",
     title: "admin",
-    doc: "The admin interface: `/healthz`, `/readyz`, `/metrics`.",
+    doc: "The admin interface: health, readiness, metrics and the API.",
     keys: &[
         KeySpec::value("listen", LISTEN, "127.0.0.1:9900", "Where it listens; takes effect at a restart."),
-        KeySpec::later(
+        KeySpec::absent(
             "token_file",
-            "A file with a bearer token.",
-            "leave the key out and keep `admin.listen` on a loopback address",
+            Kind::Text { form: "a path", example: "admin.token" },
+            "no token",
+            "A file with the token that every call must carry (`authorization: Bearer TOKEN`), except those for health, \
+             readiness and metrics.",
+        ),
+        KeySpec::value(
+            "hosts",
+            Kind::List(&Kind::Text { form: "a host name without a port", example: "proxy.internal" }),
+            "[]",
+            "Names that it answers to besides the loopback ones: a call under another name, as a browser may be lured \
+             into, is refused.",
         ),
     ],
 };

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use super::{ADDRESS, DAY, NAME, SHORTEST};
+use super::{DAY, DISCOVERY, ENDPOINTS, HASHING, HEALTH, SHORTEST};
 use crate::spec::{Availability, Bounds, Choice, KeySpec, Kind, TableSpec};
 
-const STATIC: &str = "leave the key out and list the addresses in `endpoints`; host names may stand there";
-const HASHING: &str = "leave the key out; it belongs to policies that hash";
 const NO_POLICY: &str = "use \"p2c\", which avoids busy endpoints, \"round-robin\" or \"random\"";
 
 /// The names of policies.
@@ -43,12 +41,18 @@ pub(crate) static SERVICE: TableSpec = TableSpec {
             "How an endpoint is chosen: `round-robin` in turns by weight, `random` by weight, `p2c` the less busy \
              of two drawn at random.",
         ),
-        KeySpec::required(
+        KeySpec::absent(
             "endpoints",
-            Kind::List(&Kind::ShortOrTable(&ADDRESS, &ENDPOINT)),
+            ENDPOINTS,
+            "required without `discovery`",
             "Its endpoints: addresses, or tables that say more.",
         ),
-        KeySpec::later("discovery", "Other sources of endpoints.", STATIC),
+        KeySpec::absent(
+            "discovery",
+            Kind::OneOrMany(&Kind::Table(&DISCOVERY)),
+            "no other source",
+            "Where more of its endpoints come from while the proxy runs.",
+        ),
         KeySpec::value(
             "protocol",
             Kind::Choice(&[
@@ -65,10 +69,18 @@ pub(crate) static SERVICE: TableSpec = TableSpec {
             "leave the key out; endpoints are reached over plain HTTP",
         ),
         KeySpec::absent("weights", Kind::Table(&WEIGHTS), "as configured", "Where weights come from."),
-        KeySpec::later(
+        KeySpec::absent(
             "health",
-            "Active probes.",
-            "leave the key out; a failed connection is tried elsewhere",
+            Kind::OneOrMany(&Kind::Table(&HEALTH)),
+            "no probes",
+            "Probes that tell which endpoints are healthy; with several, all must pass.",
+        ),
+        KeySpec::value(
+            "min_healthy_percent",
+            Kind::Integer(Bounds { min: 0, max: 100, why: "it is a share of the endpoints" }),
+            "20",
+            "Fail-open: while less than this share of the endpoints is healthy, or none is, health is ignored and all \
+             take traffic, for then the probes are likelier wrong than the endpoints.",
         ),
         KeySpec::later("outlier", "Ejection of failing endpoints.", "leave the key out"),
         KeySpec::later("slow_start", "A ramp for new endpoints.", "leave the key out"),
@@ -109,43 +121,6 @@ static POLICY_TABLE: TableSpec = TableSpec {
         KeySpec::later("bounded_load", "How far an endpoint may be above the mean.", HASHING),
         KeySpec::later("layout", "Whose placement a policy reproduces.", HASHING),
         KeySpec::later("table_size", "Entries of a hash table.", HASHING),
-    ],
-};
-
-static ENDPOINT: TableSpec = TableSpec {
-    what: "an endpoint",
-    title: "services.NAME.endpoints",
-    doc: "The long form of an endpoint; an address alone has the defaults.",
-    keys: &[
-        KeySpec::required("address", ADDRESS, "Where it listens: `HOST:PORT`, `[::1]:PORT`, `unix:/path`."),
-        KeySpec::absent(
-            "id",
-            Kind::Text { form: "an id", example: "cart-2" },
-            "its address",
-            "Its identity.",
-        ),
-        KeySpec::value(
-            "weight",
-            Kind::Integer(Bounds {
-                min: 0,
-                max: 1_000_000,
-                why: "shares finer than one in a million are noise",
-            }),
-            "1",
-            "Its share of the traffic, relative to the others; 0 takes none.",
-        ),
-        KeySpec::value(
-            "priority",
-            Kind::Integer(Bounds {
-                min: 0,
-                max: 127,
-                why: "0 is used first; more levels than that are a mistake",
-            }),
-            "0",
-            "Its level: 0 is used first, others when that has no endpoint left.",
-        ),
-        KeySpec::absent("zone", NAME, "none", "The zone it stands in."),
-        KeySpec::later("hash_key", "The name that another balancer hashed.", HASHING),
     ],
 };
 

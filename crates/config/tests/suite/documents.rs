@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use isobar_config::{FileSource, Loaded, load, pattern_matches, reference, schema};
+use isobar_config::{
+    DiscoverySettings, FileSource, Loaded, load, pattern_matches, read_endpoints, reference, schema,
+};
 use serde_json::Value;
 
-use crate::memory::{blessed, env, load_text};
+use crate::memory::{blessed, env, load_text, shown_alike};
 use crate::schema_check::violation;
 
 fn guide() -> PathBuf {
@@ -43,9 +45,34 @@ fn every_sample_file_is_accepted_without_a_warning() {
 }
 
 #[test]
+fn every_sample_file_is_shown_as_a_text_that_means_the_same() {
+    for sample in samples() {
+        let loaded = load(&sample, &Disk, &env).unwrap();
+        assert!(!loaded.document.contains("redacted"), "{}", loaded.document);
+        shown_alike(&sample, &loaded);
+    }
+}
+
+#[test]
+fn every_file_that_a_sample_discovers_endpoints_in_holds_some() {
+    let mut n_files = 0;
+    for sample in samples() {
+        let services = load(&sample, &Disk, &env).unwrap().settings.services;
+        for DiscoverySettings::File(path) in services.iter().flat_map(|service| &service.discovery) {
+            let read = read_endpoints(path, Disk.read(path).unwrap(), &env);
+            let endpoints = read.unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+            assert!(!endpoints.is_empty(), "{}", path.display());
+            n_files += 1;
+        }
+    }
+    assert!(n_files >= 2, "{n_files}");
+}
+
+#[test]
 fn the_included_sample_is_read_from_all_of_its_files() {
     let loaded = load(&guide().join("examples/included.toml"), &Disk, &env).unwrap();
-    assert_eq!(loaded.files.len(), 3);
+    assert_eq!(loaded.watched.files.len(), 3);
+    assert_eq!(loaded.watched.folders, [guide().join("examples/conf.d")]);
     let names: Vec<_> = loaded.settings.services.iter().map(|service| service.name.as_str()).collect();
     assert_eq!(names, ["cart", "search"]);
 }
@@ -76,6 +103,9 @@ fn the_schema_refuses_what_it_can_see_is_wrong() {
         "[services.web]\nendpoints = [{ weight = 2 }]",
         "[services.web]\nendpoints = [\"a:1\"]\ntls = {}",
         "[services.web]\nendpoints = [\"a:1\"]\npolicy = \"maglev\"",
+        "[services.web]\nendpoints = [\"a:1\"]\nhealth = { http = \"/\", status = [\"6xx\"] }",
+        "[services.web]\nendpoints = [\"a:1\"]\nhealth = [{ http = \"/\" }, { grpc = \"a\" }]",
+        "[services.web]\ndiscovery = { dns = \"a\" }",
     ] {
         assert!(violation(&schema, &schema, &to_json(text), "").is_some(), "{text}");
         assert!(load_text(text).is_err(), "{text}");
@@ -113,6 +143,7 @@ fn writing_out_every_default_of_the_schema_changes_nothing() {
         [services.w]
         weights = {}
         pool = {}
+        health = [{ http = "/" }, { tcp = true }]
         endpoints = [{ address = "a:1" }, { address = "a:2" }]
     "#;
     let mut written = to_json(minimal);

@@ -1,10 +1,13 @@
 //! Tests of the crate as its users see it: texts in, settings or findings out.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+mod discovered;
 mod documents;
 mod golden;
+mod health;
 mod memory;
 mod properties;
 mod reach;
 mod schema_check;
+mod shown;
 mod valid;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use isobar_config::{Diagnostics, FileSource, Loaded, load, pattern_matches};
+use isobar_config::{Diagnostics, FileSource, Loaded, REDACTED, load, pattern_matches};
 
 /// A file system of names and texts.
 #[derive(Default)]
@@ -40,6 +40,9 @@ pub fn env(name: &str) -> Option<String> {
     match name {
         "PORT" => Some("8080".to_owned()),
         "EMPTY" => Some(String::new()),
+        "STDOUT" => Some("stdout".to_owned()),
+        "SOCKET" => Some("unix:here.sock".to_owned()),
+        "ABSOLUTE" => Some("/srv".to_owned()),
         "NESTED" => Some("${PORT}".to_owned()),
         _ => None,
     }
@@ -50,9 +53,23 @@ pub fn load_text(text: &str) -> Result<Loaded, Diagnostics> {
     load_files(&[("isobar.toml", text)])
 }
 
-/// Loads the first of these files.
+/// Loads the first of these files. Whatever is accepted must be shown as a text that means the same.
 pub fn load_files(files: &[(&str, &str)]) -> Result<Loaded, Diagnostics> {
-    load(Path::new(files[0].0), &Memory::of(files), &env)
+    let main = Path::new(files[0].0);
+    let loaded = load(main, &Memory::of(files), &env)?;
+    shown_alike(main, &loaded);
+    Ok(loaded)
+}
+
+/// Holds the text that is shown against the settings it stands for.
+pub fn shown_alike(main: &Path, loaded: &Loaded) {
+    let again = isobar_config::load_text(main, loaded.document.clone(), &env);
+    if loaded.document.contains(REDACTED) {
+        return;
+    }
+    let again = again.unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+    assert_eq!(again.settings, loaded.settings, "{}", loaded.document);
+    assert_eq!(again.document, loaded.document);
 }
 
 /// Compares a kept file with what is made now; with `ISOBAR_BLESS=1` writes it instead.

@@ -18,9 +18,9 @@ endpoints = ["127.0.0.1:9001"]
 
 #[test]
 fn a_minimal_file_has_the_documented_defaults() {
-    let Loaded { settings, warnings, files } = load_text(MINIMAL).map_err(|e| e.render(false)).unwrap();
+    let Loaded { settings, warnings, watched, .. } = load_text(MINIMAL).map_err(|e| e.render(false)).unwrap();
     assert!(warnings.is_empty(), "{}", warnings.render(false));
-    assert_eq!(files, [std::path::PathBuf::from("isobar.toml")]);
+    assert_eq!(watched, Watched { files: vec!["isobar.toml".into()], folders: Vec::new() });
     assert_eq!((settings.admin, settings.access_log), (None, None));
     let runtime = RuntimeSettings {
         workers: 0,
@@ -52,6 +52,9 @@ fn a_minimal_file_has_the_documented_defaults() {
             priority: 0,
             zone: None,
         }],
+        discovery: Vec::new(),
+        health: Vec::new(),
+        min_healthy_percent: 20,
         connect_timeout: Duration::from_secs(1),
         pool: PoolSettings {
             idle: 64,
@@ -144,8 +147,31 @@ fn the_fullest_sample_becomes_what_it_says() {
         zone: Some(text("b")),
     };
     assert_eq!(web.endpoints[1], second);
+    assert_eq!(web.discovery, [DiscoverySettings::File("conf/discovered/cart.toml".into())]);
     assert_eq!(next.policy, PolicyKind::RoundRobin);
     assert_eq!(next.endpoints[0].address, AddressText::Unix("conf/next.sock".into()));
+}
+
+#[test]
+fn the_admin_interface_answers_to_names_in_lower_case_and_finds_its_token_beside_the_file() {
+    let text = format!("admin = {{ token_file = \"admin.token\", hosts = [\"Proxy.Internal\"] }}\n{MINIMAL}");
+    let settings = load_files(&[("conf/isobar.toml", &text)]).unwrap().settings;
+    let admin = AdminSettings {
+        listen: "127.0.0.1:9900".parse().unwrap(),
+        token_file: Some("conf/admin.token".into()),
+        hosts: vec!["proxy.internal".to_owned()],
+    };
+    assert_eq!(settings.admin, Some(admin));
+}
+
+/// Whoever has no token may not be let in from elsewhere without a word.
+#[test]
+fn an_admin_interface_that_others_reach_is_warned_of_unless_it_has_a_token() {
+    let n_warnings =
+        |admin: &str| load_text(&format!("admin = {admin}\n{MINIMAL}")).unwrap().warnings.n_warnings();
+    assert_eq!(n_warnings("{ listen = \":9900\" }"), 1);
+    assert_eq!(n_warnings("{ listen = \":9900\", token_file = \"/t\" }"), 0);
+    assert_eq!(n_warnings("{ listen = \"[::1]:9900\" }"), 0);
 }
 
 #[test]
@@ -212,8 +238,8 @@ fn included_files_add_in_order_and_resolve_their_own_paths() {
         ("etc/d/a.toml", "[[routes]]\npath = \"/a\"\nservice = \"b\"\n[access_log]\nto = \"log\""),
         ("etc/d/.hidden.toml", "this is not read"),
     ]);
-    let Loaded { settings, files, .. } = loaded.unwrap_or_else(|errors| panic!("{}", errors.render(false)));
-    let files: Vec<_> = files.iter().map(|path| path.to_str().unwrap()).collect();
+    let Loaded { settings, watched, .. } = loaded.unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+    let files: Vec<_> = watched.files.iter().map(|path| path.to_str().unwrap()).collect();
     assert_eq!(files, ["etc/isobar.toml", "etc/d/a.toml", "etc/d/b.toml"]);
     let names: Vec<_> = settings.routes.iter().map(|route| route.name.as_str()).collect();
     assert_eq!(names, ["/a", "/b"]);

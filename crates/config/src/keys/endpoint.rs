@@ -1,0 +1,73 @@
+//! Keys of what tells the endpoints of a service: `endpoints`, `discovery` and a discovered file.
+
+use super::{ADDRESS, NAME};
+use crate::spec::{Bounds, KeySpec, Kind, TableSpec};
+
+const STATIC: &str = "use `file`, or list the addresses in `endpoints`; host names may stand there";
+
+/// The key that a service and a discovered file share.
+pub(crate) const ENDPOINTS: Kind = Kind::List(&Kind::ShortOrTable(&ADDRESS, &ENDPOINT));
+
+static ENDPOINT: TableSpec = TableSpec {
+    what: "an endpoint",
+    title: "services.NAME.endpoints",
+    doc: "The long form of an endpoint; an address alone has the defaults.",
+    keys: &[
+        KeySpec::required("address", ADDRESS, "Where it listens: `HOST:PORT`, `[::1]:PORT`, `unix:/path`."),
+        KeySpec::absent(
+            "id",
+            Kind::Text { form: "an id", example: "cart-2" },
+            "its address",
+            "Its identity.",
+        ),
+        KeySpec::value(
+            "weight",
+            Kind::Integer(Bounds {
+                min: 0,
+                max: 1_000_000,
+                why: "shares finer than one in a million are noise",
+            }),
+            "1",
+            "Its share of the traffic, relative to the others; 0 takes none.",
+        ),
+        KeySpec::value(
+            "priority",
+            Kind::Integer(Bounds {
+                min: 0,
+                max: 127,
+                why: "0 is used first; more levels than that are a mistake",
+            }),
+            "0",
+            "Its level: 0 is used first, others when that has no endpoint left.",
+        ),
+        KeySpec::absent("zone", NAME, "none", "The zone it stands in."),
+        KeySpec::later("hash_key", "The name that another balancer hashed.", super::HASHING),
+    ],
+};
+
+pub(crate) static DISCOVERY: TableSpec = TableSpec {
+    what: "`discovery` of a service",
+    title: "services.NAME.discovery",
+    doc: "A source of endpoints beside `endpoints`; the first to name an id has it.",
+    keys: &[
+        KeySpec::absent(
+            "file",
+            Kind::Text { form: "a path", example: "cart.toml" },
+            "",
+            "A TOML file, watched, that holds `endpoints = [...]` in the same form as here and nothing else; one that \
+             cannot be read changes nothing.",
+        ),
+        KeySpec::later("dns", "A name whose answers are endpoints.", STATIC),
+        KeySpec::later("registry", "A registry where instances announce themselves.", STATIC),
+        KeySpec::later("consul", "A Consul agent.", STATIC),
+        KeySpec::later("etcd", "An etcd cluster.", STATIC),
+    ],
+};
+
+/// The whole of a discovered file.
+pub(crate) static DISCOVERED: TableSpec = TableSpec {
+    what: "a discovered file",
+    title: "Discovered file",
+    doc: "A file that tells the endpoints of a service.",
+    keys: &[KeySpec::required("endpoints", ENDPOINTS, "The endpoints; `[]` for none.")],
+};
