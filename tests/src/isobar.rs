@@ -1,10 +1,15 @@
 //! The binary under test as a process.
+//!
+//! Invariant: a test that passed left nothing behind: when its proxy is dropped while it runs, nothing may be in
+//! flight and no caller's connection open, once the test's own clients (declared later, so dropped before) are gone.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rustix::process::{Pid, Signal};
@@ -13,13 +18,15 @@ use tempfile::TempDir;
 
 use crate::{Client, Response, wait_for};
 
-/// A running proxy; killed when dropped, after its log was looked through.
+/// A running proxy; when dropped, looked through for leaks and for errors in its log, and killed.
 pub struct Isobar {
     child: Child,
     log: Arc<Mutex<Vec<Value>>>,
     /// Its folder: configuration and whatever the test puts there.
     pub dir: TempDir,
     errors_expected: bool,
+    /// It was told to stop, or the test ends in the middle of something: what is open says nothing then.
+    stopping: AtomicBool,
 }
 
 /// Samples by their full name with labels, as written.
@@ -72,13 +79,20 @@ impl Isobar {
                 kept.lock().unwrap().push(value);
             }
         });
-        Self { child, log, dir, errors_expected: false }
+        Self { child, log, dir, errors_expected: false, stopping: AtomicBool::new(false) }
     }
 
     /// Says that ERROR lines are part of the test.
     #[must_use]
     pub fn expect_errors(mut self) -> Self {
         self.errors_expected = true;
+        self
+    }
+
+    /// Says that the test ends in the middle of something, so that what is open then is no leak.
+    #[must_use]
+    pub fn expect_open(self) -> Self {
+        self.stopping.store(true, Ordering::SeqCst);
         self
     }
 
@@ -156,6 +170,9 @@ impl Isobar {
 
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
+        if signal != Signal::USR1 && signal != Signal::HUP {
+            self.stopping.store(true, Ordering::SeqCst);
+        }
         let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
         rustix::process::kill_process(pid, signal).unwrap();
     }
@@ -196,8 +213,20 @@ fn message(line: &Value) -> &str {
 impl Drop for Isobar {
     fn drop(&mut self) {
         if self.child.try_wait().ok().flatten().is_none() {
+            let is_asked = !std::thread::panicking() && !self.stopping.load(Ordering::SeqCst);
+            let asks = is_asked && self.has_logged("\"ready\"");
+            // Whatever it finds, the process must not outlive its test.
+            let found = catch_unwind(AssertUnwindSafe(|| {
+                if asks {
+                    self.assert_no_leak();
+                }
+            }));
             self.child.kill().unwrap();
             self.child.wait().unwrap();
+            if let Err(leak) = found {
+                eprintln_log(&self.log_text());
+                resume_unwind(leak);
+            }
         }
         if std::thread::panicking() {
             eprintln_log(&self.log_text());

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use isobar_tests::dirty::{assert_closed, in_front_of};
-use isobar_tests::{Isobar, Origin, wait_for};
+use isobar_tests::{Isobar, Origin, one_service, wait_for};
 use socket2::{Domain, Socket, Type};
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: test\r\n\r\n";
@@ -306,4 +306,30 @@ fn a_listener_that_went_away_and_came_back_is_used_again() {
         }
     });
     assert_answer(&isobar, GET, 200, "");
+}
+
+#[test]
+fn a_close_that_crosses_the_next_request_costs_a_get_nothing_and_a_post_its_answer() {
+    for (request, status, code) in [(GET, 200, ""), (POST, 502, "upstream-reset")] {
+        let origin = Origin::start(|visit| {
+            visit.head();
+            visit.answer("ok");
+            if visit.index == 0 {
+                // The next request is on its way or has arrived; it is never answered.
+                visit.head();
+                return;
+            }
+            while visit.head().is_some() {
+                visit.answer("ok");
+            }
+        });
+        let isobar =
+            Isobar::start(&format!("[runtime]\nworkers = 1\n{}", one_service(&[origin.address], "", "")));
+        assert_answer(&isobar, GET, 200, "");
+        assert_answer(&isobar, request, status, code);
+        assert_answer(&isobar, request, 200, "");
+        // The first, the one that was crossed (a GET once more), the last.
+        let expected = if status == 200 { 4 } else { 3 };
+        assert_eq!(origin.heads().len(), expected, "{:?}", origin.heads());
+    }
 }

@@ -163,9 +163,16 @@ fn a_name_that_does_not_resolve_is_named_at_the_start() {
 
 #[test]
 fn without_descriptors_kept_connections_are_served_and_new_ones_once_others_close() {
+    // One worker accepts by itself, several have an acceptor beside them.
+    for workers in [1, 2] {
+        starve_and_recover(workers);
+    }
+}
+
+fn starve_and_recover(workers: usize) {
     let origin = Origin::answering("ok");
     let service = one_service(&[origin.address], "", "");
-    let isobar = Isobar::start(&format!("[runtime]\nworkers = 1\n{service}"));
+    let isobar = Isobar::start(&format!("[runtime]\nworkers = {workers}\n{service}"));
     let mut kept = isobar.connect();
     kept.send(GET);
     assert_eq!(kept.response("GET").status, 200);

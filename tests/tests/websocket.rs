@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::process::{Child, Stdio};
 
 use isobar_tests::real::{command, peer, run};
-use isobar_tests::{Isobar, Origin};
+use isobar_tests::{Isobar, Origin, one_service};
 use serde_json::Value;
 
 /// A running echo; killed when dropped.
@@ -169,4 +169,27 @@ fn bytes_right_behind_both_heads_pass_and_each_direction_ends_alone() {
     assert_eq!(client.exactly(16).as_deref(), Some(b"heard early late".as_slice()));
     assert!(client.is_closed_by_peer());
     isobar.assert_no_leak();
+}
+
+#[test]
+fn a_tunnel_that_one_side_ended_is_not_kept_by_the_silence_of_the_other() {
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let origin = Origin::start(move |visit| {
+        if visit.head().is_some() {
+            visit.send(
+                "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+            );
+            // Neither answers nor closes until the test is over, which ends the wait with an error.
+            let _ = held.lock().unwrap().recv();
+        }
+    });
+    let isobar = Isobar::start(&one_service(&[origin.address], "timeouts = { body_idle = \"200ms\" }", ""));
+    let mut client = isobar.connect();
+    client.send(HANDSHAKE);
+    assert_eq!(client.response("GET").status, 101);
+    client.half_close();
+    assert!(client.is_closed_by_peer());
+    isobar.assert_no_leak();
+    drop(release);
 }

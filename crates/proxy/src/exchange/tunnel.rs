@@ -55,7 +55,7 @@ impl Call<'_> {
         to_caller: &mut Pump,
         ended: &mut Ended,
     ) -> Poll<()> {
-        let before = to_endpoint.n_written + to_caller.n_written;
+        let before = (to_endpoint.n_written + to_caller.n_written, *ended);
         if !ended.to_endpoint {
             let down = &mut self.scratch.down;
             match to_endpoint.poll(cx, &mut self.connection.stream, down, &mut upstream.stream) {
@@ -81,8 +81,11 @@ impl Call<'_> {
         if ended.to_endpoint && ended.to_caller {
             return Poll::Ready(());
         }
-        if before == 0 || before != to_endpoint.n_written + to_caller.n_written {
-            self.connection.deadline.set(self.worker.now().after(TUNNEL_IDLE));
+        if before.0 == 0 || before != (to_endpoint.n_written + to_caller.n_written, *ended) {
+            // With one direction over the other is a rest of an answer: silence then means what it means in a body.
+            let half_closed = ended.to_endpoint || ended.to_caller;
+            let patience = if half_closed { self.body_idle } else { TUNNEL_IDLE };
+            self.connection.deadline.set(self.worker.now().after(patience));
         } else if self.connection.deadline.fired() {
             return Poll::Ready(());
         }
@@ -91,7 +94,7 @@ impl Call<'_> {
 }
 
 /// Which directions are over.
-#[derive(Default)]
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
 struct Ended {
     to_endpoint: bool,
     to_caller: bool,
