@@ -1,8 +1,12 @@
 //! The access log: workers format lines into batches, one thread writes them.
 //!
+//! A new configuration may name another target: the new one is opened before anything changes, and the old one's
+//! thread ends when the last batch that leads to it is gone, after it wrote what it was handed.
+//!
 //! Invariants: a worker never waits for the log; a batch that does not fit into the queue and lines that the disk
 //! refuses are counted as lost. Limits: lines of a process that is killed are lost up to one batch a worker.
 
+use std::cell::{Cell, RefCell};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -13,16 +17,27 @@ use std::thread::JoinHandle;
 
 use isobar_config::LogTarget;
 
+use crate::metrics::Counter;
+
 /// Batches that wait for the writer: at 32 KiB each, 8 MiB at most.
 const QUEUE_MAX: usize = 256;
 
 /// A batch is handed over when it is this long, or when the worker's housekeeping comes by.
 const BATCH_BYTES: usize = 32 * 1024;
 
+/// The access log's target cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the access log {target} cannot be opened: {source}; check `access_log.to` and its folder's permissions"
+)]
+pub struct LogError {
+    target: String,
+    source: io::Error,
+}
+
 enum Message {
     Batch { bytes: Vec<u8>, n_lines: u64 },
     Reopen,
-    Stop,
 }
 
 /// The sending side; each worker has a batch of its own.
@@ -31,45 +46,60 @@ pub(crate) struct LogQueue {
     queue: SyncSender<Message>,
 }
 
-/// The thread that writes.
-pub(crate) struct LogWriter {
-    queue: SyncSender<Message>,
-    thread: JoinHandle<()>,
-    lost: Arc<AtomicU64>,
-}
-
-impl LogWriter {
-    /// Opens the target and starts the thread.
-    pub(crate) fn start(target: &LogTarget) -> io::Result<Self> {
-        let sink = Sink::open(target)?;
-        let (queue, batches) = sync_channel(QUEUE_MAX);
-        let lost = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&lost);
-        let thread = std::thread::Builder::new()
-            .name("access-log".into())
-            .spawn(move || write_batches(&batches, sink, &counter))?;
-        Ok(Self { queue, thread, lost })
-    }
-
-    pub(crate) fn queue(&self) -> LogQueue {
-        LogQueue { queue: self.queue.clone() }
-    }
-
-    /// Lines that the target refused.
-    pub(crate) fn lost(&self) -> u64 {
-        self.lost.load(Relaxed)
-    }
-
+impl LogQueue {
     /// Opens the file again by its name, for log rotation.
     pub(crate) fn reopen(&self) {
         if self.queue.send(Message::Reopen).is_err() {
             tracing::error!("the access log's thread is gone");
         }
     }
+}
 
-    /// Writes what was handed over and ends.
-    pub(crate) fn stop(self) {
-        if self.queue.send(Message::Stop).is_err() || self.thread.join().is_err() {
+/// The thread that writes to one target, for as long as a queue leads to it.
+pub(crate) struct LogWriter {
+    pub(crate) target: LogTarget,
+    pub(crate) queue: LogQueue,
+    thread: JoinHandle<()>,
+}
+
+impl LogWriter {
+    /// Opens the target and starts the thread; `lost` counts the lines that the target refuses.
+    pub(crate) fn start(target: &LogTarget, lost: &Arc<AtomicU64>) -> Result<Self, LogError> {
+        Self::open(target, Arc::clone(lost)).map_err(|source| {
+            let target = match target {
+                LogTarget::Stdout => "stdout".to_owned(),
+                LogTarget::File(path) => path.display().to_string(),
+            };
+            LogError { target, source }
+        })
+    }
+
+    fn open(target: &LogTarget, lost: Arc<AtomicU64>) -> io::Result<Self> {
+        let sink = Sink::open(target)?;
+        let (queue, batches) = sync_channel(QUEUE_MAX);
+        let thread = std::thread::Builder::new()
+            .name("access-log".into())
+            .spawn(move || write_batches(&batches, sink, &lost))?;
+        Ok(Self { target: target.clone(), queue: LogQueue { queue }, thread })
+    }
+
+    /// Gives the control side's queue up: the thread ends when the workers' are gone.
+    pub(crate) fn retire(self) -> RetiredLog {
+        RetiredLog(self.thread)
+    }
+}
+
+/// A writer on its way to its end.
+pub(crate) struct RetiredLog(JoinHandle<()>);
+
+impl RetiredLog {
+    pub(crate) fn has_ended(&self) -> bool {
+        self.0.is_finished()
+    }
+
+    /// Waits until everything is written; every queue that leads to it must be gone.
+    pub(crate) fn join(self) {
+        if self.0.join().is_err() {
             tracing::error!("the access log's thread ended early; its last lines are lost");
         }
     }
@@ -98,7 +128,6 @@ fn write_batches(batches: &Receiver<Message>, mut sink: Sink, lost: &AtomicU64) 
                     tracing::warn!(%error, "the access log could not be reopened; the old file stays in use");
                 }
             }
-            Message::Stop => return,
         }
     }
 }
@@ -151,36 +180,65 @@ fn append_to(path: &PathBuf) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
 
-/// Lines of one worker that are not handed over yet.
+/// Lines of one worker that are not handed over yet; dropping this hands over the last.
 pub(crate) struct LogBatch {
     queue: LogQueue,
+    lines: RefCell<Lines>,
+    /// Lines that are lost because the writer is behind.
+    lost: Arc<Counter>,
+    /// The configuration goes on with another log, and nobody comes by to hand over what this one holds.
+    retired: Cell<bool>,
+}
+
+struct Lines {
     bytes: Vec<u8>,
-    n_lines: u64,
+    n: u64,
 }
 
 impl LogBatch {
-    pub(crate) fn new(queue: LogQueue) -> Self {
-        Self { queue, bytes: Vec::with_capacity(BATCH_BYTES), n_lines: 0 }
+    /// `lost` belongs to the worker that writes the lines.
+    pub(crate) fn new(queue: LogQueue, lost: Arc<Counter>) -> Self {
+        let lines = Lines { bytes: Vec::with_capacity(BATCH_BYTES), n: 0 };
+        Self { queue, lines: RefCell::new(lines), lost, retired: Cell::new(false) }
     }
 
-    /// Appends a line made by `write`; returns the number of lines lost.
-    pub(crate) fn line(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> u64 {
-        write(&mut self.bytes);
-        self.bytes.push(b'\n');
-        self.n_lines += 1;
-        if self.bytes.len() >= BATCH_BYTES { self.flush() } else { 0 }
+    /// Appends a line made by `write`.
+    pub(crate) fn line(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut lines = self.lines.borrow_mut();
+        write(&mut lines.bytes);
+        lines.bytes.push(b'\n');
+        lines.n += 1;
+        if lines.bytes.len() >= BATCH_BYTES || self.retired.get() {
+            self.hand_over(&mut lines);
+        }
     }
 
-    /// Hands the lines over; returns the number of lines lost because the writer is behind.
-    pub(crate) fn flush(&mut self) -> u64 {
-        if self.n_lines == 0 {
-            return 0;
+    /// Hands over what there is.
+    pub(crate) fn flush(&self) {
+        self.hand_over(&mut self.lines.borrow_mut());
+    }
+
+    /// Hands over what there is, and each later line at once.
+    pub(crate) fn retire(&self) {
+        self.retired.set(true);
+        self.flush();
+    }
+
+    fn hand_over(&self, lines: &mut Lines) {
+        if lines.n == 0 {
+            return;
         }
-        let bytes = std::mem::replace(&mut self.bytes, Vec::with_capacity(BATCH_BYTES));
-        let n_lines = std::mem::take(&mut self.n_lines);
-        match self.queue.queue.try_send(Message::Batch { bytes, n_lines }) {
-            Ok(()) => 0,
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => n_lines,
+        let bytes = std::mem::replace(&mut lines.bytes, Vec::with_capacity(BATCH_BYTES));
+        let n_lines = std::mem::take(&mut lines.n);
+        let sent = self.queue.queue.try_send(Message::Batch { bytes, n_lines });
+        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = sent {
+            self.lost.add(n_lines);
         }
+    }
+}
+
+impl Drop for LogBatch {
+    fn drop(&mut self) {
+        self.flush();
     }
 }

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use isobar_core::Instant;
 use isobar_http1::{HeadProgress, Reject};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -21,7 +22,8 @@ use crate::record::Record;
 use crate::refusal::Refusal;
 use crate::scratch::Scratch;
 use crate::stream::Stream;
-use crate::worker::{DRAIN_QUIET, Presence, Worker};
+use crate::succession::{CLOSING_QUIET, ListenerView};
+use crate::worker::Presence;
 
 /// Bound on the future of a connection's task, asserted by a test: it is what an idle connection costs.
 #[cfg(test)]
@@ -37,12 +39,10 @@ const LINGER_SILENCE: Duration = Duration::from_secs(2);
 /// One connection from a caller.
 pub(crate) struct Connection {
     pub(crate) stream: Stream,
-    pub(crate) worker: Rc<Worker>,
+    pub(crate) listener: Rc<ListenerView>,
     pub(crate) deadline: Deadline,
     /// The caller's address; `None` on a unix socket.
     pub(crate) peer: Option<(IpAddr, u16)>,
-    /// Position of the listener in the plan.
-    pub(crate) listener: u32,
     served: bool,
     _presence: Presence,
 }
@@ -65,7 +65,7 @@ enum Next {
 
 impl Connection {
     /// Takes over an accepted socket; `None` where the runtime cannot register it.
-    pub(crate) fn new(worker: &Rc<Worker>, accepted: Accepted, presence: Presence) -> Option<Self> {
+    pub(crate) fn new(listener: Rc<ListenerView>, accepted: Accepted, presence: Presence) -> Option<Self> {
         let stream = match register(accepted.socket, accepted.listener.is_unix) {
             Ok(stream) => stream,
             Err(error) => {
@@ -73,28 +73,32 @@ impl Connection {
                 return None;
             }
         };
+        let deadline = listener.worker.deadlines.slot(accepted.listener.id);
         Some(Self {
             stream,
-            worker: Rc::clone(worker),
-            deadline: worker.deadlines.slot(),
+            listener,
+            deadline,
             // A v6 socket that takes v4 shows mapped addresses; callers and logs know them as v4.
             peer: accepted.peer.map(|peer: SocketAddr| (peer.ip().to_canonical(), peer.port())),
-            listener: accepted.listener.index as u32,
             served: false,
             _presence: presence,
         })
     }
 
-    pub(crate) fn plan(&self) -> &ListenerPlan {
-        &self.worker.plan.listeners[self.listener as usize]
+    fn now(&self) -> Instant {
+        self.listener.worker.now()
+    }
+
+    /// How long the next request may be waited for, by what holds now.
+    fn patience(&self) -> Duration {
+        let terms = self.listener.terms();
+        let patience = if self.served { terms.listener().idle } else { terms.listener().head_timeout };
+        if self.listener.is_closing() { patience.min(CLOSING_QUIET) } else { patience }
     }
 
     /// Waits until bytes are there; false when the time is over.
     async fn wait_for_bytes(&self) -> bool {
-        let plan = self.plan();
-        let patience = if self.served { plan.idle } else { plan.head_timeout };
-        let patience = if self.worker.draining.get() { patience.min(DRAIN_QUIET) } else { patience };
-        self.deadline.set_idle(self.worker.now().after(patience));
+        self.deadline.set_idle(self.now().after(self.patience()));
         poll_fn(|cx| {
             if self.stream.poll_read_ready(cx).is_ready() {
                 return Poll::Ready(true);
@@ -105,9 +109,9 @@ impl Connection {
     }
 
     /// Reads until a request head is complete.
-    async fn read_head(&mut self, scratch: &mut Scratch) -> Head {
+    async fn read_head(&mut self, scratch: &mut Scratch, listener: &ListenerPlan) -> Head {
         scratch.progress = HeadProgress::default();
-        let limits = self.worker.plan.listeners[self.listener as usize].head_limits;
+        let limits = listener.head_limits;
         let mut timed = false;
         loop {
             if !scratch.down.is_empty() {
@@ -118,7 +122,7 @@ impl Connection {
                 }
                 if !timed {
                     timed = true;
-                    self.deadline.set(self.worker.now().after(self.plan().head_timeout));
+                    self.deadline.set(self.now().after(listener.head_timeout));
                 }
             }
             // One byte more than the limit lets the codec see that the limit is passed.
@@ -143,10 +147,10 @@ impl Connection {
         }
     }
 
-    /// Writes all of `bytes`; false when the caller is gone or takes nothing.
-    pub(crate) async fn write_all(&mut self, bytes: &[u8]) -> bool {
+    /// Writes all of `bytes`; false when the caller is gone or has not taken them within `patience`.
+    pub(crate) async fn write_all(&mut self, bytes: &[u8], patience: Duration) -> bool {
         let mut sent = 0;
-        self.deadline.set(self.worker.now().after(self.plan().body_idle));
+        self.deadline.set(self.now().after(patience));
         poll_fn(|cx| {
             while sent < bytes.len() {
                 match self.stream.poll_write(cx, &bytes[sent..], &[]) {
@@ -164,10 +168,10 @@ impl Connection {
     /// Lets the caller finish sending, so that the answer survives, and closes.
     async fn linger(&mut self, scratch: &mut Scratch) {
         self.stream.shutdown_write();
-        let end = self.worker.now().after(LINGER);
+        let end = self.now().after(LINGER);
         loop {
             scratch.down.consume(scratch.down.len());
-            let silence = self.worker.now().after(LINGER_SILENCE);
+            let silence = self.now().after(LINGER_SILENCE);
             if silence > end {
                 return;
             }
@@ -209,23 +213,24 @@ pub(crate) async fn serve(mut connection: Connection) {
 
 /// Works off what has come until nothing is left.
 async fn spell(connection: &mut Connection) -> Next {
-    let worker = Rc::clone(&connection.worker);
-    let mut scratch = worker.take_scratch();
+    let mut scratch = connection.listener.worker.take_scratch();
     let next = serve_requests(connection, &mut scratch).await;
-    worker.return_scratch(scratch);
+    connection.listener.worker.return_scratch(scratch);
     next
 }
 
 async fn serve_requests(connection: &mut Connection, scratch: &mut Scratch) -> Next {
     loop {
-        let after = match connection.read_head(scratch).await {
+        // A byte of the request is there: from here to its end it is served under what holds now.
+        let terms = connection.listener.terms();
+        let after = match connection.read_head(scratch, terms.listener()).await {
             Head::Nothing => return Next::Idle,
             Head::Closed => return Next::Close,
-            Head::Request(head_len) => exchange::run(connection, scratch, head_len).await,
+            Head::Request(head_len) => exchange::run(connection, &terms, scratch, head_len).await,
             Head::Refused(refusal) => {
-                let mut record = Record::new(connection.worker.now());
-                exchange::refuse_unparsed(connection, scratch, &mut record, refusal).await;
-                record.finish_unparsed(connection);
+                let mut record = Record::new(connection.now());
+                exchange::refuse_unparsed(connection, &terms, scratch, &mut record, refusal).await;
+                record.finish_unparsed(connection, &terms);
                 After::Linger
             }
         };

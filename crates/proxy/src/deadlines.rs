@@ -24,8 +24,10 @@ const NEVER: u64 = u64::MAX;
 
 struct Slot {
     at: u64,
+    /// Number of the listener that the connection came through.
+    listener: u32,
     fired: bool,
-    /// Waits for the next request: a drain may close it early.
+    /// Waits for the next request: the end of its listener may close it early.
     idle: bool,
     waker: Option<Waker>,
 }
@@ -49,10 +51,10 @@ impl Deadlines {
         }
     }
 
-    /// Takes a slot for one connection.
-    pub(crate) fn slot(self: &Rc<Self>) -> Deadline {
+    /// Takes a slot for one connection of the listener with this number.
+    pub(crate) fn slot(self: &Rc<Self>, listener: u32) -> Deadline {
         let mut slots = self.slots.borrow_mut();
-        let fresh = Slot { at: NEVER, fired: false, idle: false, waker: None };
+        let fresh = Slot { at: NEVER, listener, fired: false, idle: false, waker: None };
         let index = if let Some(index) = self.free.borrow_mut().pop() {
             slots[index as usize] = fresh;
             index
@@ -63,9 +65,9 @@ impl Deadlines {
         Deadline { table: Rc::clone(self), index }
     }
 
-    /// Brings the deadline of every idle connection forward to `at`.
-    pub(crate) fn hurry_idle(&self, at: Instant) {
-        for slot in self.slots.borrow_mut().iter_mut().filter(|slot| slot.idle) {
+    /// Brings the deadlines of idle connections forward to `at`, where their listener is one of these.
+    pub(crate) fn hurry_idle(&self, at: Instant, is_meant: impl Fn(u32) -> bool) {
+        for slot in self.slots.borrow_mut().iter_mut().filter(|slot| slot.idle && is_meant(slot.listener)) {
             slot.at = slot.at.min(at.0);
         }
         self.bring_forward(at.0);
@@ -186,7 +188,7 @@ mod tests {
     #[test]
     fn a_deadline_fires_when_due_and_not_before() {
         let table = Rc::new(Deadlines::new());
-        let slot = table.slot();
+        let slot = table.slot(0);
         slot.set(Instant(100));
         table.scan(Instant(99));
         assert!(!slot.fired());
@@ -197,7 +199,7 @@ mod tests {
     #[test]
     fn a_moved_deadline_forgets_the_old_one() {
         let table = Rc::new(Deadlines::new());
-        let slot = table.slot();
+        let slot = table.slot(0);
         slot.set(Instant(100));
         slot.set(Instant(300));
         table.scan(Instant(200));
@@ -206,25 +208,26 @@ mod tests {
     }
 
     #[test]
-    fn hurry_moves_idle_deadlines_only() {
+    fn hurry_moves_idle_deadlines_of_its_listener_only() {
         let table = Rc::new(Deadlines::new());
-        let (busy, idle) = (table.slot(), table.slot());
+        let (busy, idle, other) = (table.slot(0), table.slot(0), table.slot(1));
         busy.set(Instant(1000));
         idle.set_idle(Instant(1000));
-        table.hurry_idle(Instant(10));
+        other.set_idle(Instant(1000));
+        table.hurry_idle(Instant(10), |listener| listener == 0);
         table.scan(Instant(10));
-        assert!(!busy.fired());
+        assert!(!busy.fired() && !other.fired());
         assert!(idle.fired());
     }
 
     #[test]
     fn a_slot_is_reused_without_its_past() {
         let table = Rc::new(Deadlines::new());
-        let slot = table.slot();
+        let slot = table.slot(0);
         slot.set(Instant(1));
         table.scan(Instant(2));
         drop(slot);
-        let again = table.slot();
+        let again = table.slot(0);
         assert!(!again.fired());
         assert_eq!(table.slots.borrow().len(), 1);
     }

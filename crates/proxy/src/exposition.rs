@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::metrics::{self, AttemptFailure, Histogram, N_BUCKETS, ServiceCounters};
+use crate::readings::Readings;
 use crate::refusal::ErrorCode;
-use crate::server::Proxy;
 
 /// Above this many endpoints in all, series by endpoint are left out and those by service remain.
 const ENDPOINT_SERIES_MAX: usize = 1000;
@@ -17,15 +17,15 @@ type HistogramOf = fn(&ServiceCounters) -> &Histogram;
 type GaugeOf = fn(&isobar_core::Live) -> u32;
 
 /// Appends every family.
-pub(crate) fn render(proxy: &Proxy, out: &mut String) {
-    requests(proxy, out);
-    services(proxy, out);
-    histograms(proxy, out);
-    listeners(proxy, out);
-    endpoints(proxy, out);
+pub(crate) fn render(readings: &Readings, out: &mut String) {
+    requests(readings, out);
+    services(readings, out);
+    histograms(readings, out);
+    listeners(readings, out);
+    endpoints(readings, out);
     family(out, "isobar_access_log_lines_lost", "counter", "Access log lines that could not be written.");
-    let queued: u64 = proxy.workers.iter().map(|worker| worker.metrics.log_lines_lost.value()).sum();
-    let refused = proxy.log.as_ref().map_or(0, crate::access_log::LogWriter::lost);
+    let queued: u64 = readings.metrics.iter().map(|worker| worker.log_lines_lost.value()).sum();
+    let refused = readings.log_lines_refused.load(Relaxed);
     sample(out, "isobar_access_log_lines_lost_total", &[], queued + refused);
 }
 
@@ -55,15 +55,15 @@ fn sample(out: &mut String, name: &str, labels: &[(&str, &str)], value: impl std
     put(out, format_args!(" {value}\n"));
 }
 
-fn requests(proxy: &Proxy, out: &mut String) {
+fn requests(readings: &Readings, out: &mut String) {
     family(
         out,
         "isobar_requests",
         "counter",
         "Requests by service, route, class of status and reason of refusal.",
     );
-    for (index, series) in proxy.plan.series.iter().enumerate() {
-        let blocks = || proxy.workers.iter().map(|worker| &worker.metrics.requests[index]);
+    for (index, series) in readings.plan.series.iter().enumerate() {
+        let blocks = || readings.metrics.iter().map(|worker| &worker.requests[index]);
         let mut line = |class: &str, reason: &str, n: u64| {
             if n > 0 {
                 let labels = [
@@ -85,11 +85,11 @@ fn requests(proxy: &Proxy, out: &mut String) {
     }
 }
 
-fn services(proxy: &Proxy, out: &mut String) {
+fn services(readings: &Readings, out: &mut String) {
     let sum = |index: usize, of: &dyn Fn(&ServiceCounters) -> u64| -> u64 {
-        proxy.workers.iter().map(|worker| of(&worker.metrics.services[index])).sum()
+        readings.metrics.iter().map(|worker| of(&worker.services[index])).sum()
     };
-    let named = || proxy.plan.services.iter().enumerate();
+    let named = || readings.plan.services.iter().enumerate();
     family(out, "isobar_attempts", "counter", "Attempts at endpoints.");
     for (index, service) in named() {
         let n = sum(index, &|counters| counters.attempts.value());
@@ -119,7 +119,7 @@ fn services(proxy: &Proxy, out: &mut String) {
     }
 }
 
-fn histograms(proxy: &Proxy, out: &mut String) {
+fn histograms(readings: &Readings, out: &mut String) {
     let families: [(&str, &str, HistogramOf); 2] = [
         ("isobar_request_duration_seconds", "From a request's head to the end of its answer.", |c| &c.total),
         ("isobar_upstream_duration_seconds", "From an attempt's begin to its response's head.", |c| {
@@ -128,8 +128,8 @@ fn histograms(proxy: &Proxy, out: &mut String) {
     ];
     for (name, help, of) in families {
         put(out, format_args!("# TYPE {name} histogram\n# UNIT {name} seconds\n# HELP {name} {help}\n"));
-        for (index, service) in proxy.plan.services.iter().enumerate() {
-            let all = || proxy.workers.iter().map(|worker| of(&worker.metrics.services[index]));
+        for (index, service) in readings.plan.services.iter().enumerate() {
+            let all = || readings.metrics.iter().map(|worker| of(&worker.services[index]));
             let (mut below, bucket, label) = (0, format!("{name}_bucket"), escaped(&service.name));
             for position in 0..N_BUCKETS {
                 below += all().map(|histogram| histogram.bucket(position)).sum::<u64>();
@@ -154,10 +154,10 @@ fn histograms(proxy: &Proxy, out: &mut String) {
     }
 }
 
-fn listeners(proxy: &Proxy, out: &mut String) {
-    let named = || proxy.plan.listeners.iter().enumerate();
+fn listeners(readings: &Readings, out: &mut String) {
+    let named = || readings.plan.listeners.iter().enumerate();
     let sum = |index: usize, of: &dyn Fn(&metrics::ListenerCounters) -> u64| -> u64 {
-        proxy.workers.iter().map(|worker| of(&worker.metrics.listeners[index])).sum()
+        readings.metrics.iter().map(|worker| of(&worker.listeners[index])).sum()
     };
     family(out, "isobar_connections", "counter", "Connections accepted.");
     for (index, listener) in named() {
@@ -166,15 +166,8 @@ fn listeners(proxy: &Proxy, out: &mut String) {
     }
     family(out, "isobar_connections_open", "gauge", "Connections from callers that are open.");
     for (index, listener) in named() {
-        // Closed is read first: a connection that ends in between must not make the difference negative.
-        let closed = sum(index, &|counters| counters.closed.value());
-        let opened = sum(index, &|counters| counters.opened.value());
-        sample(
-            out,
-            "isobar_connections_open",
-            &[("listener", &listener.name)],
-            opened.saturating_sub(closed),
-        );
+        let n = readings.listeners[index].n_open();
+        sample(out, "isobar_connections_open", &[("listener", &listener.name)], n);
     }
     family(
         out,
@@ -183,7 +176,7 @@ fn listeners(proxy: &Proxy, out: &mut String) {
         "Accepts that failed for want of descriptors or memory.",
     );
     for (index, listener) in named() {
-        let n = proxy.listeners[index].n_exhausted.load(Relaxed);
+        let n = readings.listeners[index].label().n_exhausted.load(Relaxed);
         sample(out, "isobar_accepts_exhausted_total", &[("listener", &listener.name)], n);
     }
     put(out, format_args!("# TYPE isobar_received_bytes counter\n# UNIT isobar_received_bytes bytes\n"));
@@ -200,8 +193,8 @@ fn listeners(proxy: &Proxy, out: &mut String) {
     }
 }
 
-fn endpoints(proxy: &Proxy, out: &mut String) {
-    let snapshots: Vec<_> = proxy.clusters.iter().map(|cluster| cluster.load_full()).collect();
+fn endpoints(readings: &Readings, out: &mut String) {
+    let snapshots: Vec<_> = readings.clusters.iter().map(|cluster| cluster.load_full()).collect();
     family(out, "isobar_endpoints", "gauge", "Endpoints by state.");
     for snapshot in &snapshots {
         for state in isobar_core::EndpointState::ALL {
@@ -236,8 +229,9 @@ fn endpoints(proxy: &Proxy, out: &mut String) {
         }
     }
     family(out, "isobar_listening", "gauge", "1 while the listener accepts.");
-    for listener in &proxy.plan.listeners {
-        sample(out, "isobar_listening", &[("listener", &listener.name)], u8::from(!proxy.is_draining()));
+    for (listener, shared) in readings.plan.listeners.iter().zip(&*readings.listeners) {
+        let accepts = u8::from(!shared.is_closing());
+        sample(out, "isobar_listening", &[("listener", &listener.name)], accepts);
     }
 }
 

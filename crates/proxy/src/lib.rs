@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! bind -> Bound -> Proxy::start -> acceptor --> worker threads (connection tasks -> exchanges -> endpoints)
-//!                                  drain -----> acceptors close, workers finish
+//!                  Proxy::apply -> a generation to each worker: what begins from now on is served under it
+//!                  Proxy::drain -> acceptors close, workers finish
 //! ```
 //!
 //! Invariants: a request lives and dies on one worker; no lock is shared by two workers on a request's path; there is
@@ -11,25 +12,34 @@
 #![allow(clippy::disallowed_methods, reason = "a shell: it reads the clock that it hands to the pure crates")]
 
 mod access_log;
+mod apply;
+mod bind;
 mod buffer;
 mod clock;
 mod connection;
+mod control;
 mod deadlines;
 mod exchange;
 mod exposition;
+mod generation;
 mod heads;
 mod listener;
+mod matching;
 mod metrics;
 mod plan;
 mod pump;
+mod readings;
 mod record;
 mod refusal;
 mod scratch;
 mod server;
 mod stream;
+mod succession;
 mod upstream;
 mod view;
 mod worker;
 
-pub use listener::{BindError, BindErrors, Bound, bind};
+pub use access_log::LogError;
+pub use apply::{Applied, ApplyError, Update};
+pub use bind::{BindError, BindErrors, Bound, bind};
 pub use server::{DrainReport, Inputs, Proxy, StartError};

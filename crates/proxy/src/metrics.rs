@@ -1,12 +1,15 @@
 //! Counters and histograms: each worker writes its own with plain stores, a scrape sums them.
 //!
 //! Invariants: one writer a cell (the worker that owns the block), so an increment is a load and a store, never a
-//! locked instruction; readers may see a sum that is a few increments old.
+//! locked instruction; readers may see a sum that is a few increments old. A block belongs to a name, not to a
+//! configuration: as long as the name goes on, so does the block, and exchanges under older configurations count into it.
 
+use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use crate::matching::continued;
 use crate::plan::Plan;
 use crate::refusal::ErrorCode;
 
@@ -84,6 +87,7 @@ pub(crate) fn bucket_bound_micros(index: usize) -> Option<u64> {
 
 /// Requests of one (route, service).
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub(crate) struct RequestCounters {
     /// By hundreds of the status; answers of endpoints and of routes.
     pub(crate) answered: [Counter; 6],
@@ -112,6 +116,7 @@ impl AttemptFailure {
 
 /// One service.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub(crate) struct ServiceCounters {
     pub(crate) picks: Counter,
     pub(crate) attempts: Counter,
@@ -126,30 +131,65 @@ pub(crate) struct ServiceCounters {
 
 /// One listener.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub(crate) struct ListenerCounters {
     pub(crate) opened: Counter,
-    pub(crate) closed: Counter,
     pub(crate) bytes_in: Counter,
     pub(crate) bytes_out: Counter,
 }
 
-/// Everything that one worker counts.
-#[derive(Debug)]
+/// Everything that one worker counts under one plan, in the order of the plan.
+///
+/// Blocks are aligned to two cache lines, since processors fetch lines in pairs: two workers never share one.
+#[derive(Debug, Default)]
 pub(crate) struct WorkerMetrics {
-    pub(crate) requests: Box<[RequestCounters]>,
-    pub(crate) services: Box<[ServiceCounters]>,
-    pub(crate) listeners: Box<[ListenerCounters]>,
-    pub(crate) log_lines_lost: Counter,
+    pub(crate) requests: Box<[Arc<RequestCounters>]>,
+    pub(crate) services: Box<[Arc<ServiceCounters>]>,
+    pub(crate) listeners: Box<[Arc<ListenerCounters>]>,
+    pub(crate) log_lines_lost: Arc<Counter>,
 }
 
 impl WorkerMetrics {
-    pub(crate) fn new(plan: &Plan) -> Arc<Self> {
+    /// The metrics of the plan that `continuity` leads to; blocks whose names go on are the same ones.
+    pub(crate) fn next(&self, continuity: &Continuity) -> Arc<Self> {
         Arc::new(Self {
-            requests: plan.series.iter().map(|_| RequestCounters::default()).collect(),
-            services: plan.services.iter().map(|_| ServiceCounters::default()).collect(),
-            listeners: plan.listeners.iter().map(|_| ListenerCounters::default()).collect(),
-            log_lines_lost: Counter::default(),
+            requests: carry(&self.requests, &continuity.series),
+            services: carry(&self.services, &continuity.services),
+            listeners: carry(&self.listeners, &continuity.listeners),
+            log_lines_lost: Arc::clone(&self.log_lines_lost),
         })
+    }
+}
+
+fn carry<T: Default>(blocks: &[Arc<T>], continued: &[Option<usize>]) -> Box<[Arc<T>]> {
+    continued
+        .iter()
+        .map(|place| place.map_or_else(Arc::default, |place| Arc::clone(&blocks[place])))
+        .collect()
+}
+
+/// For each name of a new plan, the place of the same name in the old one.
+pub(crate) struct Continuity {
+    series: Vec<Option<usize>>,
+    services: Vec<Option<usize>>,
+    listeners: Vec<Option<usize>>,
+}
+
+impl Continuity {
+    pub(crate) fn between(old: &Plan, new: &Plan) -> Self {
+        fn names<'a, T, K: Hash + Eq>(
+            old: &'a [T],
+            new: &'a [T],
+            name: fn(&'a T) -> K,
+        ) -> Vec<Option<usize>> {
+            let all = |parts: &'a [T]| parts.iter().map(name).collect::<Vec<K>>();
+            continued(&all(old), &all(new))
+        }
+        Self {
+            series: names(&old.series, &new.series, |series| (&series.route, &series.service)),
+            services: names(&old.services, &new.services, |service| &service.name),
+            listeners: names(&old.listeners, &new.listeners, |listener| &listener.name),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Invariants: every index stored here is in range (references were checked by `config`); nothing here changes after
 //! it was built: a new configuration is a new plan.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,12 +20,12 @@ use isobar_http1::HeadLimits;
 pub(crate) const RESPONSE_HEAD_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Everything that the workers need to know.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Plan {
     pub(crate) listeners: Vec<ListenerPlan>,
     pub(crate) routes: Vec<RoutePlan>,
     pub(crate) services: Vec<ServicePlan>,
-    /// Names of the series that requests are counted under.
+    /// Names of the series that requests are counted under, each once.
     pub(crate) series: Vec<Series>,
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) log_format: Option<LogFormat>,
@@ -98,7 +99,7 @@ pub(crate) struct ServicePlan {
 }
 
 /// Labels of a request counter.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Series {
     pub(crate) route: Arc<str>,
     /// Empty where no service was involved.
@@ -108,9 +109,19 @@ pub(crate) struct Series {
 impl Plan {
     /// Compiles checked settings.
     pub(crate) fn compile(settings: &Settings) -> Self {
-        let mut plan = Self {
-            listeners: Vec::new(),
-            routes: Vec::new(),
+        let mut compiler = Compiler { plan: Self::without_routes(settings), places: HashMap::default() };
+        for route in &settings.routes {
+            let route = compiler.route(route);
+            compiler.plan.routes.push(route);
+        }
+        for listener in &settings.listeners {
+            compiler.listener(listener, &settings.routes);
+        }
+        compiler.plan
+    }
+
+    fn without_routes(settings: &Settings) -> Self {
+        Self {
             services: settings
                 .services
                 .iter()
@@ -122,33 +133,38 @@ impl Plan {
                     debug_headers: service.debug_headers,
                 })
                 .collect(),
-            series: Vec::new(),
             trusted_proxies: settings.runtime.trusted_proxies.clone(),
             log_format: settings.access_log.as_ref().map(|log| log.format),
-        };
-        for route in &settings.routes {
-            let route = plan.route(route);
-            plan.routes.push(route);
+            ..Self::default()
         }
-        for listener in &settings.listeners {
-            plan.listener(listener, &settings.routes);
-        }
-        plan
     }
+}
 
+/// A plan in the making.
+struct Compiler {
+    plan: Plan,
+    /// Where each series stands: routes of several listeners, and branches of a split, may share one.
+    places: HashMap<Series, usize>,
+}
+
+impl Compiler {
     fn series(&mut self, route: &Arc<str>, service: Arc<str>) -> usize {
-        self.series.push(Series { route: Arc::clone(route), service });
-        self.series.len() - 1
+        let all = &mut self.plan.series;
+        let series = Series { route: Arc::clone(route), service };
+        *self.places.entry(series).or_insert_with_key(|series| {
+            all.push(series.clone());
+            all.len() - 1
+        })
     }
 
     fn service_index(&self, name: &str) -> usize {
-        let found = self.services.iter().position(|service| &*service.name == name);
+        let found = self.plan.services.iter().position(|service| &*service.name == name);
         found.unwrap_or_else(|| unreachable!("config checked that service {name} exists"))
     }
 
     fn branch(&mut self, route: &Arc<str>, service: &str) -> Branch {
         let service = self.service_index(service);
-        let name = Arc::clone(&self.services[service].name);
+        let name = Arc::clone(&self.plan.services[service].name);
         Branch { service, series: self.series(route, name) }
     }
 
@@ -199,12 +215,12 @@ impl Plan {
         if let Some(service) = &listener.service {
             let name: Arc<str> = "default".into();
             let branch = self.branch(&name, service);
-            table.push((self.routes.len() as u32, RouteMatch::default()));
-            self.routes.push(RoutePlan::plain(name, branch));
+            table.push((self.plan.routes.len() as u32, RouteMatch::default()));
+            self.plan.routes.push(RoutePlan::plain(name, branch));
         }
         let unrouted = self.series(&"".into(), "".into());
         let limits = listener.limits;
-        self.listeners.push(ListenerPlan {
+        self.plan.listeners.push(ListenerPlan {
             name: listener.name.as_str().into(),
             head_timeout: listener.timeouts.head,
             body_idle: listener.timeouts.body_idle,

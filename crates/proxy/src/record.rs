@@ -10,6 +10,7 @@ use isobar_http1::{HeaderId, Version};
 
 use crate::clock;
 use crate::connection::Connection;
+use crate::generation::Terms;
 use crate::refusal::ErrorCode;
 use crate::scratch::Scratch;
 use crate::view::View;
@@ -72,27 +73,25 @@ impl Record {
     }
 
     /// Counts and logs an exchange whose head was understood.
-    pub(crate) fn finish(&self, connection: &Connection, scratch: &Scratch, head_len: usize) {
-        let total = self.count(connection);
-        let worker = &connection.worker;
-        if worker.logs() {
+    pub(crate) fn finish(&self, connection: &Connection, terms: &Terms, scratch: &Scratch, head_len: usize) {
+        let total = self.count(terms);
+        terms.generation.log(|out| {
             let head = &scratch.down.filled()[..head_len];
-            worker.log(|out| self.line(connection, Some((scratch, head)), total, out));
-        }
+            self.line(connection, terms, Some((scratch, head)), total, out);
+        });
     }
 
     /// Counts and logs a request whose head was not understood.
-    pub(crate) fn finish_unparsed(&self, connection: &Connection) {
-        let total = self.count(connection);
-        connection.worker.log(|out| self.line(connection, None, total, out));
+    pub(crate) fn finish_unparsed(&self, connection: &Connection, terms: &Terms) {
+        let total = self.count(terms);
+        terms.generation.log(|out| self.line(connection, terms, None, total, out));
     }
 
     /// Adds to the counters; returns the duration of the exchange.
-    fn count(&self, connection: &Connection) -> Duration {
-        let worker = &connection.worker;
-        let total = worker.now().since(self.arrived);
-        let metrics = &worker.metrics;
-        let series = self.series.unwrap_or(connection.plan().unrouted);
+    fn count(&self, terms: &Terms) -> Duration {
+        let total = terms.worker().now().since(self.arrived);
+        let metrics = &terms.generation.metrics;
+        let series = self.series.unwrap_or(terms.listener().unrouted);
         let requests = &metrics.requests[series];
         match self.error {
             Some(code) => requests.refused[code as usize].add(1),
@@ -101,7 +100,7 @@ impl Record {
         if let Some(service) = self.service {
             metrics.services[service].total.record(total);
         }
-        let listener = &metrics.listeners[connection.listener as usize];
+        let listener = terms.listener_counters();
         listener.bytes_in.add(self.bytes_in);
         listener.bytes_out.add(self.bytes_out);
         total
@@ -110,15 +109,16 @@ impl Record {
     fn line(
         &self,
         connection: &Connection,
+        terms: &Terms,
         head: Option<(&Scratch, &[u8])>,
         total: Duration,
         out: &mut Vec<u8>,
     ) {
-        let plan = &connection.worker.plan;
+        let plan = terms.plan();
         let mut line = Line { json: plan.log_format == Some(LogFormat::Json), first: true, out };
         line.begin();
         line.number("time_us", clock::wall_micros(total));
-        line.text("listener", connection.plan().name.as_bytes());
+        line.text("listener", terms.listener().name.as_bytes());
         match connection.peer {
             Some((ip, port)) => line.show("client", format_args!("{}", std::net::SocketAddr::new(ip, port))),
             None => line.text("client", b"unix"),

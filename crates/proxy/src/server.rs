@@ -1,22 +1,27 @@
-//! The running proxy as the rest of the program holds it: start, watch, drain, end.
+//! The running proxy as the rest of the program holds it: start, watch, drain, end. Changes are in `apply.rs`.
+//!
+//! Invariant: a start is a change from an empty configuration, so that a part that was there from the beginning and one
+//! that came later differ in nothing.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use isobar_config::{LogTarget, Settings};
+use isobar_config::Settings;
 use isobar_core::Snapshot;
-use tokio::sync::{mpsc::unbounded_channel, watch};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use crate::access_log::LogWriter;
+use crate::access_log::LogError;
+use crate::apply::Update;
+use crate::bind::Bound;
 use crate::clock::Clock;
+use crate::control::Control;
 use crate::exposition;
-use crate::listener::{Acceptor, Bound, BoundSocket, ListenerShared};
-use crate::metrics::WorkerMetrics;
-use crate::plan::Plan;
+use crate::listener::Acceptor;
+use crate::readings::Readings;
 use crate::worker::{self, Message, WorkerHandle, WorkerInputs};
 
 /// How often `join` looks whether the last connection is gone.
@@ -38,15 +43,8 @@ pub struct Inputs {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The access log cannot be written.
-    #[error(
-        "the access log {target} cannot be opened: {source}; check `access_log.to` and its folder's permissions"
-    )]
-    AccessLog {
-        /// Where it was to go.
-        target: String,
-        /// Why not.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    AccessLog(#[from] LogError),
     /// The system gave no thread.
     #[error("a thread could not be started: {0}; check the limits on processes and memory")]
     Thread(#[source] std::io::Error),
@@ -61,106 +59,67 @@ pub struct DrainReport {
 
 /// A running proxy.
 pub struct Proxy {
-    pub(crate) plan: Arc<Plan>,
-    pub(crate) clusters: Vec<Arc<ArcSwap<Snapshot>>>,
     pub(crate) workers: Arc<[WorkerHandle]>,
-    pub(crate) listeners: Vec<Arc<ListenerShared>>,
-    closing: watch::Sender<bool>,
+    pub(crate) readings: ArcSwap<Readings>,
+    /// One change at a time; no request and no scrape waits for it.
+    pub(crate) control: Mutex<Control>,
     threads: Vec<JoinHandle<()>>,
-    /// Ends when every acceptor has closed its socket. In a mutex only so that a proxy can be shared for its metrics.
-    accepting: Mutex<mpsc::Receiver<()>>,
-    pub(crate) log: Option<LogWriter>,
 }
 
 impl Proxy {
     /// Starts the workers and begins to accept.
     pub fn start(inputs: Inputs, bound: Bound) -> Result<Self, StartError> {
-        let plan = Arc::new(Plan::compile(&inputs.settings));
-        let log = inputs.settings.access_log.as_ref().map(|log| start_log(&log.to)).transpose()?;
-        let clock = Clock::start();
         let n_workers = inputs.workers.get();
-        let (mut handles, mut waiting) = (Vec::new(), Vec::new());
-        for _ in 0..n_workers {
-            let (messages, inbox) = unbounded_channel();
-            let metrics = WorkerMetrics::new(&plan);
-            handles.push(WorkerHandle { messages, n_connections: Arc::new(AtomicUsize::new(0)), metrics });
-            waiting.push(inbox);
-        }
-        let workers: Arc<[WorkerHandle]> = handles.into();
-        let (closing, closed) = watch::channel(false);
-        let (mut acceptors, mut listeners) = (Vec::new(), Vec::new());
-        for (index, socket) in bound.sockets.into_iter().enumerate() {
-            let max_open = plan.listeners[index].connections_max;
-            let shared = ListenerShared::new(index, socket.unix_path.is_some(), max_open);
-            listeners.push(Arc::clone(&shared));
-            let acceptor = Acceptor { shared, workers: Arc::clone(&workers), closing: closed.clone() };
-            acceptors.push((acceptor, socket));
-        }
+        let readings = Readings::empty(n_workers);
+        let mut control = Control::empty();
+        let log = control.prepare_log(&inputs.settings, &readings.log_lines_refused)?;
         let mut threads = Vec::new();
-        let (accepted, accepting) = mpsc::channel();
+        let workers = start_workers(n_workers, inputs.seed, &mut threads)?;
         // With one worker the acceptors run on it; with several they have a thread of their own.
-        let mut on_worker = Vec::new();
-        if n_workers == 1 {
-            on_worker = std::mem::take(&mut acceptors);
-        } else {
-            let accepted = accepted.clone();
-            threads.push(spawn("acceptor".into(), move || accept_all(acceptors, &accepted))?);
+        if n_workers > 1 {
+            let (acceptors, inbox) = unbounded_channel();
+            threads.push(spawn("acceptor".into(), move || accept_all(inbox))?);
+            control.acceptors = Some(acceptors);
         }
-        for (index, inbox) in waiting.into_iter().enumerate() {
-            let inputs = WorkerInputs {
-                plan: Arc::clone(&plan),
-                clusters: inputs.clusters.clone(),
-                clock,
-                seed: inputs.seed.wrapping_add(index as u64),
-                number: index,
-                n_workers,
-                log: log.as_ref().map(LogWriter::queue),
-                handle: workers[index].clone(),
-                acceptors: std::mem::take(&mut on_worker),
-                accepted: accepted.clone(),
-            };
-            threads.push(spawn(format!("worker-{index}"), move || {
-                if let Err(error) = worker::run(inputs, inbox) {
-                    tracing::error!(%error, "a worker could not run");
-                }
-            })?);
-        }
-        Ok(Self {
-            plan,
-            clusters: inputs.clusters,
+        let update = Update { settings: inputs.settings, clusters: inputs.clusters };
+        let proxy = Self {
             workers,
-            listeners,
-            closing,
+            readings: ArcSwap::from_pointee(readings),
+            control: Mutex::new(control),
             threads,
-            accepting: Mutex::new(accepting),
-            log,
-        })
+        };
+        proxy.commit(&mut proxy.control(), update, bound, log);
+        Ok(proxy)
+    }
+
+    pub(crate) fn control(&self) -> std::sync::MutexGuard<'_, Control> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Appends the metrics as `OpenMetrics` text, without the final `# EOF`.
     pub fn render_metrics(&self, out: &mut String) {
-        exposition::render(self, out);
+        exposition::render(&self.readings.load_full(), out);
     }
 
     /// Opens the access log's file again, for log rotation.
     pub fn reopen_access_log(&self) {
-        if let Some(log) = &self.log {
+        if let Some(log) = &self.readings.load_full().log {
             log.reopen();
         }
     }
 
-    /// Stops listening and lets the workers finish what is in flight; returns at once.
+    /// Stops listening and lets the workers finish what is in flight; returns at once, or after a change that is being
+    /// applied. No change is applied after it.
     pub fn drain(&self) {
-        self.closing.send_replace(true);
+        let mut control = self.control();
+        control.draining = true;
+        // The workers first: once a listener has closed they forget it, and must not before they know what that means.
         for worker in &*self.workers {
-            if worker.messages.send(Message::Drain).is_err() {
-                tracing::error!("a worker ended before it was drained");
-            }
+            worker.tell(Message::Drain);
         }
-    }
-
-    pub(crate) fn is_draining(&self) -> bool {
-        *self.closing.borrow()
+        for listener in &*self.readings.load().listeners {
+            listener.close();
+        }
     }
 
     /// Downstream connections that are open.
@@ -172,47 +131,60 @@ impl Proxy {
     pub fn join(self, grace: Duration) -> DrainReport {
         let end = Instant::now() + grace;
         // The kernel's queues are emptied into the workers before the count means anything.
-        {
-            let accepting = self.accepting.lock().unwrap_or_else(PoisonError::into_inner);
-            while accepting.recv_timeout(end.saturating_duration_since(Instant::now())).is_ok() {}
-        }
+        self.control().await_closed(end);
         while self.open_connections() > 0 && Instant::now() < end {
             std::thread::sleep(JOIN_STEP);
         }
         let cut = self.open_connections();
         for worker in &*self.workers {
-            if worker.messages.send(Message::Stop).is_err() {
-                tracing::error!("a worker ended before it was stopped");
-            }
+            worker.tell(Message::Stop);
         }
-        for thread in self.threads {
+        let Self { readings, control, threads, .. } = self;
+        let mut control = control.into_inner().unwrap_or_else(PoisonError::into_inner);
+        // The acceptors' thread ends when nobody can send it another.
+        control.acceptors = None;
+        for thread in threads {
             if thread.join().is_err() {
                 tracing::error!("a thread of the proxy panicked");
             }
         }
-        if let Some(log) = self.log {
-            log.stop();
-        }
+        // It holds the last queue to the access log that is not the control side's.
+        drop(readings);
+        control.finish_logs();
         DrainReport { cut }
     }
 }
 
-fn start_log(target: &LogTarget) -> Result<LogWriter, StartError> {
-    LogWriter::start(target).map_err(|source| {
-        let target = match target {
-            LogTarget::Stdout => "stdout".to_owned(),
-            LogTarget::File(path) => path.display().to_string(),
-        };
-        StartError::AccessLog { target, source }
-    })
+fn start_workers(
+    n_workers: usize,
+    seed: u64,
+    threads: &mut Vec<JoinHandle<()>>,
+) -> Result<Arc<[WorkerHandle]>, StartError> {
+    let clock = Clock::start();
+    let mut handles = Vec::new();
+    for index in 0..n_workers {
+        let (messages, inbox) = unbounded_channel();
+        let n_connections = Arc::new(AtomicUsize::new(0));
+        let seed = seed.wrapping_add(index as u64);
+        let n_connections_told = Arc::clone(&n_connections);
+        let inputs =
+            WorkerInputs { clock, seed, number: index, n_workers, n_connections: n_connections_told };
+        handles.push(WorkerHandle { messages, n_connections });
+        threads.push(spawn(format!("worker-{index}"), move || {
+            if let Err(error) = worker::run(inputs, inbox) {
+                tracing::error!(%error, "a worker could not run");
+            }
+        })?);
+    }
+    Ok(handles.into())
 }
 
 fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
     std::thread::Builder::new().name(name).spawn(run).map_err(StartError::Thread)
 }
 
-/// The acceptors' own thread; `accepted` is held until the last one closed its socket.
-fn accept_all(acceptors: Vec<(Acceptor, BoundSocket)>, accepted: &mpsc::Sender<()>) {
+/// The acceptors' own thread, until no other can come; the proxy waits for those it has before.
+fn accept_all(mut inbox: UnboundedReceiver<Box<Acceptor>>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -222,10 +194,8 @@ fn accept_all(acceptors: Vec<(Acceptor, BoundSocket)>, accepted: &mpsc::Sender<(
         }
     };
     runtime.block_on(async {
-        let mut tasks = tokio::task::JoinSet::new();
-        for (acceptor, socket) in acceptors {
-            tasks.spawn(acceptor.run(socket, accepted.clone()));
+        while let Some(acceptor) = inbox.recv().await {
+            tokio::spawn(acceptor.run());
         }
-        while tasks.join_next().await.is_some() {}
     });
 }

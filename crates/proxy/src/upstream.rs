@@ -4,7 +4,7 @@
 //! Invariants: an idle connection that shows any sign of life is closed, never used; idle ones are found by the
 //! endpoint's live record, which is one per id, generation and address, so a new address never meets an old connection.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
@@ -74,21 +74,22 @@ pub(crate) struct IdleLimits {
 
 /// The idle connections of one worker to one service.
 pub(crate) struct Pool {
-    limits: IdleLimits,
+    limits: Cell<IdleLimits>,
     idle: RefCell<HashMap<usize, Vec<Idle>, BuildHasherDefault<AddressHasher>>>,
 }
 
 impl Pool {
     pub(crate) fn new(limits: IdleLimits) -> Self {
-        Self { limits, idle: RefCell::default() }
+        Self { limits: Cell::new(limits), idle: RefCell::default() }
     }
 
     /// The connection to `live` that was used last, if one is fit for use.
     pub(crate) fn check_out(&self, live: &Arc<Live>, now: Instant) -> Option<Upstream> {
+        let limits = self.limits.get();
         let mut idle = self.idle.borrow_mut();
         let stack = idle.get_mut(&key(live))?;
         while let Some(candidate) = stack.pop() {
-            if self.limits.is_fresh(&candidate, now) && !candidate.upstream.stream.is_disturbed() {
+            if limits.is_fresh(&candidate, now) && !candidate.upstream.stream.is_disturbed() {
                 return Some(candidate.upstream);
             }
         }
@@ -97,32 +98,44 @@ impl Pool {
 
     /// Keeps a connection for the next request, if there will be one and there is room for it.
     pub(crate) fn check_in(&self, mut upstream: Upstream, now: Instant) {
-        if upstream.permit.0.is_leaving() || now.since(upstream.made) >= self.limits.max_age {
+        let limits = self.limits.get();
+        let is_wanted = limits.per_endpoint > 0 && !upstream.permit.0.is_leaving();
+        if !is_wanted || now.since(upstream.made) >= limits.max_age {
             return;
         }
         upstream.reused = true;
         let mut idle = self.idle.borrow_mut();
         let stack = idle.entry(key(&upstream.permit.0)).or_default();
-        if stack.len() < self.limits.per_endpoint {
+        if stack.len() < limits.per_endpoint {
             stack.push(Idle { upstream, since: now });
         }
     }
 
     /// Closes what is too old, what the endpoint closed, and what leads to endpoints that drain or are gone.
     pub(crate) fn sweep(&self, now: Instant) {
+        let limits = self.limits.get();
         self.idle.borrow_mut().retain(|_, stack| {
             stack.retain(|candidate| {
                 !candidate.upstream.permit.0.is_leaving()
-                    && self.limits.is_fresh(candidate, now)
+                    && limits.is_fresh(candidate, now)
                     && !candidate.upstream.stream.is_disturbed()
             });
             !stack.is_empty()
         });
     }
 
-    /// Closes all of them.
-    pub(crate) fn clear(&self) {
-        self.idle.borrow_mut().clear();
+    /// Takes over other limits; of what is over them the connections that were idle longest are closed.
+    pub(crate) fn set_limits(&self, limits: IdleLimits) {
+        self.limits.set(limits);
+        self.idle.borrow_mut().retain(|_, stack| {
+            stack.drain(..stack.len().saturating_sub(limits.per_endpoint));
+            !stack.is_empty()
+        });
+    }
+
+    /// Closes what is idle and keeps nothing from now on.
+    pub(crate) fn close(&self) {
+        self.set_limits(IdleLimits { per_endpoint: 0, ..self.limits.get() });
     }
 }
 

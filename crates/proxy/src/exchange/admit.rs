@@ -3,7 +3,7 @@
 use isobar_core::RequestView;
 use isobar_http1::{Framing, RequestHead, TargetForm, authority_host, normalize_path};
 
-use crate::connection::Connection;
+use crate::plan::ListenerPlan;
 use crate::refusal::Refusal;
 use crate::scratch::Scratch;
 
@@ -36,8 +36,7 @@ impl RequestView for Seen<'_> {
 
 /// Finds the route of the request; routing and forwarding use the same path, left in `scratch.path` where it differs
 /// from the one received.
-pub(super) fn admit(connection: &Connection, scratch: &mut Scratch, head_len: usize) -> Result<u32, Refusal> {
-    let listener = connection.plan();
+pub(super) fn admit(listener: &ListenerPlan, scratch: &mut Scratch, head_len: usize) -> Result<u32, Refusal> {
     let head = &scratch.down.filled()[..head_len];
     let request = &scratch.request;
     let received = request.path.of(head);

@@ -4,7 +4,6 @@
 //! eligible; what may have reached an endpoint is repeated only for an idempotent method; a connection that turned out
 //! to be closed by the endpoint while it was idle costs no attempt.
 
-use std::rc::Rc;
 use std::time::Duration;
 
 use isobar_core::{Instant, MemberIndex, NoPick, PickRequest};
@@ -13,6 +12,7 @@ use isobar_http1::HeaderId;
 use super::attempt::{Attempt, Failure};
 use super::{End, body_gone};
 use crate::connection::Connection;
+use crate::generation::{Cluster, Terms};
 use crate::heads;
 use crate::metrics::{AttemptFailure, ServiceCounters};
 use crate::plan::{RoutePlan, ServicePlan};
@@ -20,7 +20,7 @@ use crate::record::{Record, RequestId};
 use crate::refusal::Refusal;
 use crate::scratch::Scratch;
 use crate::view::View;
-use crate::worker::{Cluster, Worker};
+use crate::worker::Worker;
 
 /// Endpoints that a request remembers having tried, those at their maximum of connections included: a request that met
 /// this many full ones is refused rather than kept looking.
@@ -50,13 +50,14 @@ pub(super) struct Call<'a> {
 /// Forwards the request to an endpoint of the service and relays the answer.
 pub(super) async fn forward(
     connection: &mut Connection,
+    terms: &Terms,
     scratch: &mut Scratch,
     head_len: usize,
     route: &RoutePlan,
     service: usize,
     record: &mut Record,
 ) -> End {
-    let worker = Rc::clone(&connection.worker);
+    let (worker, plan) = (terms.worker(), terms.plan());
     let head = &scratch.down.filled()[..head_len];
     record.request_id = if scratch.request.find(HeaderId::XRequestId, head).is_some() {
         RequestId::Received
@@ -66,21 +67,21 @@ pub(super) async fn forward(
     let upgrade = scratch.request.upgrade.is_some_and(|name| {
         route.upgrades.iter().any(|allowed| allowed.as_bytes().eq_ignore_ascii_case(name.of(head)))
     });
-    let listener = connection.plan();
+    let listener = terms.listener();
     let (body_idle, body_max) = (listener.body_idle, listener.body_max);
     let trusted = connection
         .peer
-        .is_some_and(|(ip, _)| worker.plan.trusted_proxies.iter().any(|network| network.contains(&ip)));
+        .is_some_and(|(ip, _)| plan.trusted_proxies.iter().any(|network| network.contains(&ip)));
     let limit = route.timeout.map(|timeout| record.arrived.after(timeout));
     let call = Call {
         connection,
         scratch,
         record,
-        worker: &worker,
+        worker,
         route,
-        service: &worker.plan.services[service],
-        cluster: &worker.clusters[service],
-        counters: &worker.metrics.services[service],
+        service: &plan.services[service],
+        cluster: &terms.generation.clusters[service],
+        counters: &terms.generation.metrics.services[service],
         head_len,
         body_idle,
         body_max,

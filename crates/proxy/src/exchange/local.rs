@@ -4,6 +4,7 @@ use isobar_http1::{HeaderId, Method, Version, authority_host};
 
 use super::{End, body_gone};
 use crate::connection::Connection;
+use crate::generation::Terms;
 use crate::plan::RoutePlan;
 use crate::record::Record;
 use crate::refusal::write_status_line;
@@ -17,35 +18,28 @@ pub(super) fn wishes(scratch: &Scratch) -> (bool, bool) {
     (json, scratch.request.method == Method::Head)
 }
 
-/// Answers with a fixed body.
-pub(super) async fn respond(
-    connection: &mut Connection,
-    scratch: &mut Scratch,
-    head_len: usize,
-    route: &RoutePlan,
-    body: &str,
+/// What a route answers itself.
+pub(super) struct Answer<'a> {
     status: u16,
-    record: &mut Record,
-) -> End {
-    let kind: &[u8] = if body.is_empty() { b"" } else { b"content-type: text/plain; charset=utf-8\r\n" };
-    answer(connection, scratch, head_len, route, status, kind, body.as_bytes(), record).await
+    /// Whole field lines.
+    fields: Vec<u8>,
+    body: &'a [u8],
 }
 
-/// Answers with a Location made from the template.
-pub(super) async fn redirect(
-    connection: &mut Connection,
-    scratch: &mut Scratch,
-    head_len: usize,
-    route: &RoutePlan,
-    to: &str,
-    status: u16,
-    record: &mut Record,
-) -> End {
-    let mut location = Vec::new();
-    write_location(scratch, head_len, to, &mut location);
-    keep_on_this_host(to, &mut location);
-    let field = [b"location: ", location.as_slice(), b"\r\n"].concat();
-    answer(connection, scratch, head_len, route, status, &field, b"", record).await
+impl<'a> Answer<'a> {
+    /// A fixed body.
+    pub(super) fn respond(status: u16, body: &'a str) -> Self {
+        let kind: &[u8] = if body.is_empty() { b"" } else { b"content-type: text/plain; charset=utf-8\r\n" };
+        Self { status, fields: kind.to_vec(), body: body.as_bytes() }
+    }
+
+    /// A Location made from the template.
+    pub(super) fn redirect(scratch: &Scratch, head_len: usize, to: &str, status: u16) -> Self {
+        let mut location = Vec::new();
+        write_location(scratch, head_len, to, &mut location);
+        keep_on_this_host(to, &mut location);
+        Self { status, fields: [b"location: ", location.as_slice(), b"\r\n"].concat(), body: b"" }
+    }
 }
 
 /// Leaves `location` a single slash at its front, unless the template itself names another host.
@@ -82,22 +76,19 @@ fn write_location(scratch: &Scratch, head_len: usize, template: &str, out: &mut 
     out.extend_from_slice(rest.as_bytes());
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the parts of one answer; a struct for one call would hide nothing"
-)]
-async fn answer(
+/// Sends an answer of the route.
+pub(super) async fn answer(
     connection: &mut Connection,
+    terms: &Terms,
     scratch: &mut Scratch,
     head_len: usize,
     route: &RoutePlan,
-    status: u16,
-    fields: &[u8],
-    body: &[u8],
+    answer: &Answer<'_>,
     record: &mut Record,
 ) -> End {
+    let Answer { status, ref fields, body } = *answer;
     let message_end = body_gone::end_of_buffered_body(scratch, head_len);
-    let keep_alive = message_end.is_some() && scratch.request.keep_alive && !connection.worker.draining.get();
+    let keep_alive = message_end.is_some() && scratch.request.keep_alive && !connection.listener.is_closing();
     let mut out = std::mem::take(&mut scratch.to_caller);
     out.clear();
     write_status_line(status, &mut out);
@@ -122,7 +113,7 @@ async fn answer(
         out.extend_from_slice(body);
     }
     record.status = status;
-    let written = connection.write_all(&out).await;
+    let written = connection.write_all(&out, terms.listener().body_idle).await;
     record.bytes_out = if written { out.len() as u64 } else { 0 };
     scratch.to_caller = out;
     match message_end {

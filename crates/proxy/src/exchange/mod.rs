@@ -17,9 +17,8 @@ mod local;
 mod relay;
 mod tunnel;
 
-use std::rc::Rc;
-
 use crate::connection::Connection;
+use crate::generation::Terms;
 use crate::plan::ActionPlan;
 use crate::record::Record;
 use crate::refusal::{ErrorCode, Form, Refusal};
@@ -52,14 +51,18 @@ enum End {
 }
 
 /// Serves the request whose head is the first `head_len` bytes of `scratch.down`.
-pub(crate) async fn run(connection: &mut Connection, scratch: &mut Scratch, head_len: usize) -> After {
-    let worker = Rc::clone(&connection.worker);
-    let mut record = Record::new(worker.now());
+pub(crate) async fn run(
+    connection: &mut Connection,
+    terms: &Terms,
+    scratch: &mut Scratch,
+    head_len: usize,
+) -> After {
+    let mut record = Record::new(terms.worker().now());
     record.bytes_in = head_len as u64;
-    let end = serve(connection, scratch, head_len, &mut record).await;
+    let end = serve(connection, terms, scratch, head_len, &mut record).await;
     let after = match end {
         End::Answered { message_end, keep_alive } => {
-            record.finish(connection, scratch, head_len);
+            record.finish(connection, terms, scratch, head_len);
             scratch.down.consume(message_end);
             return match keep_alive {
                 true => After::KeepAlive,
@@ -71,10 +74,10 @@ pub(crate) async fn run(connection: &mut Connection, scratch: &mut Scratch, head
         End::Refused { refusal, message_end } => {
             let keep_alive = message_end.is_some()
                 && scratch.request.keep_alive
-                && !worker.draining.get()
+                && !connection.listener.is_closing()
                 && !matches!(refusal, Refusal::Rejected(_) | Refusal::RequestTimeout);
-            refuse(connection, scratch, &mut record, refusal, keep_alive).await;
-            record.finish(connection, scratch, head_len);
+            refuse(connection, terms, scratch, &mut record, refusal, keep_alive).await;
+            record.finish(connection, terms, scratch, head_len);
             if let (true, Some(message_end)) = (keep_alive, message_end) {
                 scratch.down.consume(message_end);
                 return After::KeepAlive;
@@ -89,19 +92,18 @@ pub(crate) async fn run(connection: &mut Connection, scratch: &mut Scratch, head
             After::Close
         }
     };
-    record.finish(connection, scratch, head_len);
+    record.finish(connection, terms, scratch, head_len);
     after
 }
 
 async fn serve(
     connection: &mut Connection,
+    terms: &Terms,
     scratch: &mut Scratch,
     head_len: usize,
     record: &mut Record,
 ) -> End {
-    let worker = Rc::clone(&connection.worker);
-    let plan = &**worker.plan;
-    let route = match admit::admit(connection, scratch, head_len) {
+    let route = match admit::admit(terms.listener(), scratch, head_len) {
         Ok(route) => route,
         Err(refusal) => {
             let message_end = body_gone::end_of_buffered_body(scratch, head_len);
@@ -109,24 +111,26 @@ async fn serve(
         }
     };
     record.route = Some(route);
-    let route = &plan.routes[route as usize];
+    let route = &terms.plan().routes[route as usize];
     match &route.action {
         ActionPlan::Forward { split, branches } => {
             let branch = match split {
-                Some(split) => branches[split.choose(&mut worker.draw.borrow_mut())],
+                Some(split) => branches[split.choose(&mut terms.worker().draw.borrow_mut())],
                 None => branches[0],
             };
             record.series = Some(branch.series);
             record.service = Some(branch.service);
-            forward::forward(connection, scratch, head_len, route, branch.service, record).await
+            forward::forward(connection, terms, scratch, head_len, route, branch.service, record).await
         }
         ActionPlan::Redirect { to, status, series } => {
             record.series = Some(*series);
-            local::redirect(connection, scratch, head_len, route, to, *status, record).await
+            let answer = local::Answer::redirect(scratch, head_len, to, *status);
+            local::answer(connection, terms, scratch, head_len, route, &answer, record).await
         }
         ActionPlan::Respond { status, body, series } => {
             record.series = Some(*series);
-            local::respond(connection, scratch, head_len, route, body, *status, record).await
+            let answer = local::Answer::respond(*status, body);
+            local::answer(connection, terms, scratch, head_len, route, &answer, record).await
         }
     }
 }
@@ -134,28 +138,31 @@ async fn serve(
 /// Sends a refusal of a request whose head was understood, in the form that it asks for.
 async fn refuse(
     connection: &mut Connection,
+    terms: &Terms,
     scratch: &mut Scratch,
     record: &mut Record,
     refusal: Refusal,
     keep_alive: bool,
 ) {
     let (json, head_only) = local::wishes(scratch);
-    send_refusal(connection, scratch, record, refusal, Form { json, head_only, keep_alive }).await;
+    send_refusal(connection, terms, scratch, record, refusal, Form { json, head_only, keep_alive }).await;
 }
 
 /// Sends a refusal of a request whose head was not understood.
 pub(crate) async fn refuse_unparsed(
     connection: &mut Connection,
+    terms: &Terms,
     scratch: &mut Scratch,
     record: &mut Record,
     refusal: Refusal,
 ) {
     let form = Form { json: false, head_only: false, keep_alive: false };
-    send_refusal(connection, scratch, record, refusal, form).await;
+    send_refusal(connection, terms, scratch, record, refusal, form).await;
 }
 
 async fn send_refusal(
     connection: &mut Connection,
+    terms: &Terms,
     scratch: &mut Scratch,
     record: &mut Record,
     refusal: Refusal,
@@ -167,7 +174,7 @@ async fn send_refusal(
     let mut out = std::mem::take(&mut scratch.to_caller);
     out.clear();
     refusal.write(form, &mut out);
-    if connection.write_all(&out).await {
+    if connection.write_all(&out, terms.listener().body_idle).await {
         record.bytes_out += out.len() as u64;
     }
     scratch.to_caller = out;

@@ -37,7 +37,7 @@ impl Call<'_> {
             heads::write_informational(&self.scratch.response, head, &mut out);
         }
         self.scratch.up.consume(head_len);
-        let written = self.connection.write_all(&out).await;
+        let written = self.connection.write_all(&out, self.body_idle).await;
         self.scratch.to_caller = out;
         written
     }
@@ -54,8 +54,9 @@ impl Call<'_> {
             return self.tunnel(upstream, upload, guard, head_len).await;
         }
         // An answer that came before the end of the upload leaves the connection in the middle of a message.
-        let wishes_keep_alive =
-            self.scratch.request.keep_alive && !self.worker.draining.get() && upload.pump.is_finished();
+        let wishes_keep_alive = self.scratch.request.keep_alive
+            && !self.connection.listener.is_closing()
+            && upload.pump.is_finished();
         let shape = ResponseShape::choose(&self.scratch.response, &self.scratch.request, wishes_keep_alive);
         let mut download = self.encode_response(shape, &guard, head_len);
         let mut armed = false;
@@ -127,7 +128,6 @@ impl Call<'_> {
             && download.is_finished()
             && self.scratch.response.keep_alive
             && self.scratch.up.len() == download.source_end()
-            && !self.worker.draining.get()
     }
 
     /// Moves both bodies, watches the caller and the clock.
