@@ -11,11 +11,15 @@
 //!
 //! A feed holds the newest state only, so a slow reader meets no queue. The task behind a feed ends when every receiver
 //! of it is gone.
+//!
+//! Limits: Linux only (inotify).
 
 mod feed;
 mod names;
+mod watch;
 
 pub use feed::{Feed, FixedList, SourceState, fixed};
 pub use names::{
     Found, Lookup, RERESOLVE_INTERVAL, ResolveError, ResolveErrors, SystemLookup, names, resolve,
 };
+pub use watch::FileWatch;
