@@ -1,22 +1,20 @@
-//! The owner of each cluster: resolves endpoints, folds updates into a [`isobar_core::Cluster`], publishes snapshots.
+//! The owner of each cluster: folds updates into a [`isobar_core::Cluster`], publishes snapshots.
 //!
 //! ```text
-//! settings -> resolve -> endpoints -> owner task (Cluster) -> Arc<ArcSwap<Snapshot>> -> workers
-//!                                          ^ mailbox                 | replaced
-//!                                     ClusterHandle              graveyard -> dropped here
+//! endpoints (discovery) -> owner task (Cluster) -> Arc<ArcSwap<Snapshot>> -> workers
+//!                               ^ mailbox                 | replaced
+//!                          ClusterHandle              graveyard -> dropped here
 //! ```
 //!
 //! Architecture Invariant: a cluster has exactly one owner, a task of the control runtime. Everything that changes the
 //! cluster is a message to it; everything that reads the cluster reads a published snapshot. Nothing on the data path
 //! waits for this crate, and the last reference of a snapshot is dropped here.
 //!
-//! Limits: names are resolved once, at start; a full set of endpoints is the only update there is.
+//! Limits: a full set of endpoints is the only update there is.
 
 mod graveyard;
 mod metrics;
 mod owner;
-mod resolve;
 
 pub use metrics::render_metrics;
 pub use owner::{ClusterHandle, MAILBOX_LEN, OwnerGone, PUBLICATION_GAP, spawn};
-pub use resolve::{Lookup, ResolveError, ResolveErrors, SystemLookup, resolve};

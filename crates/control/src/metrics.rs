@@ -60,7 +60,7 @@ mod tests {
 
     use super::*;
     use crate::owner::spawn;
-    use crate::resolve::tests::tcp_endpoint;
+    use crate::owner::tests::tcp_endpoint;
 
     #[tokio::test]
     async fn events_are_counted_by_service_and_names_are_escaped() {

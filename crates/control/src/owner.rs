@@ -197,4 +197,4 @@ fn announce(service: &str, event: &ClusterEvent, counts: &EventCounts, occasion:
 
 #[cfg(test)]
 #[path = "owner_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -1,8 +1,21 @@
 //! Laws of the owner: what is published, when, and where old snapshots die. Time is virtual.
 #![allow(clippy::unwrap_used)]
 
+use isobar_core::Address;
+
 use super::*;
-use crate::resolve::tests::tcp_endpoint;
+
+/// An endpoint of weight 1 at a TCP address.
+pub(crate) fn tcp_endpoint(id: &str, address: &str) -> Endpoint {
+    Endpoint {
+        id: id.into(),
+        address: Address::Tcp(address.parse().unwrap()),
+        weight: 1,
+        priority: 0,
+        zone: None,
+        metadata: std::collections::BTreeMap::new(),
+    }
+}
 
 fn ids(handle: &ClusterHandle) -> Vec<String> {
     handle.published().load().members().iter().map(|member| member.endpoint.id.to_string()).collect()

@@ -17,7 +17,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use isobar_config::Settings;
-use isobar_control::{ClusterHandle, SystemLookup};
+use isobar_control::ClusterHandle;
+use isobar_discovery::SystemLookup;
 use isobar_proxy::{Bound, Inputs, Proxy};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -47,7 +48,7 @@ enum StartFailure {
     #[error("cannot take over the signals: {0}")]
     Signals(io::Error),
     #[error(transparent)]
-    Resolve(#[from] isobar_control::ResolveErrors),
+    Resolve(#[from] isobar_discovery::ResolveErrors),
     #[error(transparent)]
     Bind(#[from] isobar_proxy::BindErrors),
     #[error(transparent)]
@@ -126,7 +127,8 @@ fn start(settings: Settings, process: ProcessMetrics) -> Result<Running, StartFa
     let readiness = Arc::new(Readiness::new());
     let stop = serve_signals(&control, &seat)?;
 
-    let endpoints = control.block_on(isobar_control::resolve(&settings.services, Arc::new(SystemLookup)))?;
+    let endpoints =
+        control.block_on(isobar_discovery::resolve(&settings.services, Arc::new(SystemLookup)))?;
     let bound = isobar_proxy::bind(&settings)?;
     let admin = match &settings.admin {
         Some(admin) => Some(control.block_on(AdminListener::bind(&admin.listen))?),

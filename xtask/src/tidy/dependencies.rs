@@ -6,13 +6,24 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// Each crate and what of the workspace it may depend on. A crate without a row is refused, so that a new one is
 /// placed on purpose.
-const ALLOWED: [(&str, &[&str]); 9] = [
+const ALLOWED: [(&str, &[&str]); 10] = [
     ("isobar-core", &[]),
     ("isobar-http1", &[]),
     ("isobar-config", &["isobar-core"]),
-    ("isobar-control", &["isobar-core", "isobar-config"]),
+    ("isobar-discovery", &["isobar-core", "isobar-config"]),
+    ("isobar-control", &["isobar-core", "isobar-config", "isobar-discovery"]),
     ("isobar-proxy", &["isobar-core", "isobar-http1", "isobar-config"]),
-    ("isobar", &["isobar-core", "isobar-http1", "isobar-config", "isobar-control", "isobar-proxy"]),
+    (
+        "isobar",
+        &[
+            "isobar-core",
+            "isobar-http1",
+            "isobar-config",
+            "isobar-discovery",
+            "isobar-control",
+            "isobar-proxy",
+        ],
+    ),
     // The end-to-end tests see the program as its users do.
     ("isobar-tests", &[]),
     ("isobar-bench", &[]),

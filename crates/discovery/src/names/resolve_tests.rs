@@ -1,60 +1,13 @@
 //! Laws of resolving: ids, order, and errors all at once. The resolver is a table.
 #![allow(clippy::unwrap_used)]
 
-use std::sync::Mutex;
+use std::time::Duration;
 
-use isobar_config::PoolSettings;
-use isobar_core::PolicyKind;
+use isobar_config::{AddressText, EndpointSettings, PoolSettings};
+use isobar_core::{Address, PolicyKind};
 
+use super::super::tests::{Table, tcp};
 use super::*;
-
-/// An endpoint of weight 1 at a TCP address.
-pub(crate) fn tcp_endpoint(id: &str, address: &str) -> Endpoint {
-    Endpoint {
-        id: id.into(),
-        address: Address::Tcp(address.parse().unwrap()),
-        weight: 1,
-        priority: 0,
-        zone: None,
-        metadata: BTreeMap::new(),
-    }
-}
-
-/// Names with their addresses; any other name does not exist. Counts the questions.
-#[derive(Default)]
-struct Table {
-    names: BTreeMap<&'static str, Vec<&'static str>>,
-    asked: Mutex<Vec<String>>,
-}
-
-impl Lookup for Table {
-    async fn lookup(&self, host: &str) -> io::Result<Vec<SocketAddr>> {
-        self.asked.lock().unwrap().push(host.to_owned());
-        match self.names.get(host) {
-            Some(addresses) => Ok(addresses.iter().map(|a| SocketAddr::new(a.parse().unwrap(), 0)).collect()),
-            None => Err(io::Error::other("no such name")),
-        }
-    }
-}
-
-/// Never answers.
-struct Silent;
-
-impl Lookup for Silent {
-    async fn lookup(&self, _host: &str) -> io::Result<Vec<SocketAddr>> {
-        std::future::pending().await
-    }
-}
-
-fn tcp(host: &str, port: u16) -> EndpointSettings {
-    EndpointSettings {
-        address: AddressText::Tcp { host: host.to_owned(), port },
-        id: None,
-        weight: 1,
-        priority: 0,
-        zone: None,
-    }
-}
 
 fn service(name: &str, endpoints: Vec<EndpointSettings>) -> ServiceSettings {
     ServiceSettings {
@@ -75,26 +28,35 @@ fn service(name: &str, endpoints: Vec<EndpointSettings>) -> ServiceSettings {
     }
 }
 
+/// Never answers.
+struct Silent;
+
+impl Lookup for Silent {
+    async fn lookup(&self, _host: &str) -> std::io::Result<Vec<std::net::SocketAddr>> {
+        std::future::pending().await
+    }
+}
+
 fn ids(endpoints: &[Endpoint]) -> Vec<&str> {
     endpoints.iter().map(|endpoint| &*endpoint.id).collect()
 }
 
 #[tokio::test]
 async fn a_literal_keeps_its_address_as_id_and_asks_nobody() {
-    let table = Arc::new(Table::default());
+    let table = Table::of([]);
     let mut unix = tcp("", 0);
     unix.address = AddressText::Unix("/run/cart.sock".into());
     let written = vec![tcp("127.0.0.1", 80), tcp("0:0::1", 81), unix];
     let resolved = resolve(&[service("cart", written)], Arc::clone(&table)).await.unwrap();
     assert_eq!(ids(&resolved[0]), ["127.0.0.1:80", "[::1]:81", "unix:/run/cart.sock"]);
     assert_eq!(resolved[0][2].address, Address::Unix(std::path::Path::new("/run/cart.sock").into()));
-    assert!(table.asked.lock().unwrap().is_empty());
+    assert!(table.asked().is_empty());
 }
 
 #[tokio::test]
 async fn a_name_is_one_endpoint_per_distinct_address_in_the_order_of_the_addresses() {
-    let names = BTreeMap::from([("cart.internal", vec!["10.0.0.2", "fd00::1", "10.0.0.1", "10.0.0.2"])]);
-    let table = Arc::new(Table { names, ..Table::default() });
+    let names = [("cart.internal", vec!["10.0.0.2", "fd00::1", "10.0.0.1", "10.0.0.2"])];
+    let table = Table::of(names);
     let mut written = tcp("cart.internal", 9001);
     (written.weight, written.priority, written.zone) = (3, 1, Some("b".to_owned()));
     let resolved = resolve(&[service("cart", vec![written])], table).await.unwrap();
@@ -108,7 +70,7 @@ async fn a_name_is_one_endpoint_per_distinct_address_in_the_order_of_the_address
 
 #[tokio::test]
 async fn a_written_id_takes_the_place_of_the_name_or_of_the_literal() {
-    let table = Arc::new(Table { names: BTreeMap::from([("cart", vec!["10.0.0.1"])]), ..Table::default() });
+    let table = Table::of([("cart", vec!["10.0.0.1"])]);
     let written =
         ["cart", "10.0.0.9"].map(|host| EndpointSettings { id: Some("first".to_owned()), ..tcp(host, 1) });
     let resolved = resolve(&[service("cart", written.to_vec())], table).await.unwrap();
@@ -117,18 +79,18 @@ async fn a_written_id_takes_the_place_of_the_name_or_of_the_literal() {
 
 #[tokio::test]
 async fn a_name_is_asked_for_once_over_all_services() {
-    let table = Arc::new(Table { names: BTreeMap::from([("cart", vec!["10.0.0.1"])]), ..Table::default() });
+    let table = Table::of([("cart", vec!["10.0.0.1"])]);
     let services = [service("a", vec![tcp("cart", 1), tcp("cart", 2)]), service("b", vec![tcp("cart", 1)])];
     let resolved = resolve(&services, Arc::clone(&table)).await.unwrap();
     assert_eq!(ids(&resolved[0]), ["cart/10.0.0.1:1", "cart/10.0.0.1:2"]);
     assert_eq!(ids(&resolved[1]), ["cart/10.0.0.1:1"]);
-    assert_eq!(*table.asked.lock().unwrap(), ["cart"]);
+    assert_eq!(table.asked(), ["cart"]);
 }
 
 #[tokio::test]
 async fn every_unresolvable_name_is_told_with_its_service_endpoint_and_reason() {
-    let names = BTreeMap::from([("good", vec!["10.0.0.1"]), ("hollow", vec![])]);
-    let table = Arc::new(Table { names, ..Table::default() });
+    let names = [("good", vec!["10.0.0.1"]), ("hollow", vec![])];
+    let table = Table::of(names);
     let labelled = EndpointSettings { id: Some("two".to_owned()), ..tcp("hollow", 2) };
     let services = [service("a", vec![tcp("bad", 1), tcp("good", 1)]), service("b", vec![labelled])];
     let errors = resolve(&services, table).await.unwrap_err();
@@ -156,6 +118,8 @@ async fn a_silent_resolver_is_an_error_and_not_a_hang() {
 
 #[tokio::test]
 async fn the_system_knows_localhost() {
-    let resolved = resolve(&[service("a", vec![tcp("localhost", 7)])], Arc::new(SystemLookup)).await.unwrap();
+    let resolved = resolve(&[service("a", vec![tcp("localhost", 7)])], Arc::new(super::super::SystemLookup))
+        .await
+        .unwrap();
     assert!(resolved[0].iter().any(|e| &*e.id == "localhost/127.0.0.1:7"), "{:?}", ids(&resolved[0]));
 }
