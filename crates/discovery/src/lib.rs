@@ -1,8 +1,9 @@
 //! Where endpoints come from: an adapter a folder, each of which tells what its source says at present.
 //!
 //! ```text
-//! fixed list --> Feed<EndpointSettings> --> names --> Feed<Found> --> the cluster's owner (control)
-//!                (addresses as written)     (addresses that can be connected to)
+//! fixed list -.
+//! file -------+-> Feed<EndpointSettings> --> names --> Feed<Found> --> the cluster's owner (control)
+//!               (addresses as written)      (addresses that can be connected to)
 //! ```
 //!
 //! Architecture Invariant: a source that fails keeps its last good set; the failure is told beside the set, never as an
@@ -15,10 +16,12 @@
 //! Limits: Linux only (inotify).
 
 mod feed;
+mod file;
 mod names;
 mod watch;
 
 pub use feed::{Feed, FixedList, SourceState, fixed};
+pub use file::file;
 pub use names::{
     Found, Lookup, RERESOLVE_INTERVAL, ResolveError, ResolveErrors, SystemLookup, names, resolve,
 };
