@@ -1,20 +1,28 @@
-//! The owner of each cluster: folds updates into a [`isobar_core::Cluster`], publishes snapshots.
+//! The owner of each cluster: sources, edits and probe results in, snapshots out.
 //!
 //! ```text
-//! endpoints (discovery) -> owner task (Cluster) -> Arc<ArcSwap<Snapshot>> -> workers
-//!                               ^ mailbox                 | replaced
-//!                          ClusterHandle              graveyard -> dropped here
+//! settings, files, names -> sources -.
+//! edits by operators ----> mailbox --+-> owner task (Cluster) -> Arc<ArcSwap<Snapshot>> -> workers
+//! probes <-> prober -----------------'       |         | replaced
+//!                                        journal    graveyard -> dropped here
 //! ```
 //!
 //! Architecture Invariant: a cluster has exactly one owner, a task of the control runtime. Everything that changes the
-//! cluster is a message to it; everything that reads the cluster reads a published snapshot. Nothing on the data path
+//! cluster reaches it there; everything that reads the cluster reads a published snapshot. Nothing on the data path
 //! waits for this crate, and the last reference of a snapshot is dropped here.
-//!
-//! Limits: a full set of endpoints is the only update there is.
 
+mod clusters;
 mod graveyard;
+mod handle;
+mod journal;
 mod metrics;
 mod owner;
+mod probe;
+mod sources;
 
+pub use clusters::{Clusters, Prepared};
+pub use handle::{ClusterHandle, OwnerGone};
+pub use journal::{Journal, Notice};
 pub use metrics::render_metrics;
-pub use owner::{ClusterHandle, MAILBOX_LEN, OwnerGone, PUBLICATION_GAP, spawn};
+pub use owner::{MAILBOX_LEN, PUBLICATION_GAP};
+pub use sources::{ReadEndpoints, SourceReport};

@@ -1,4 +1,4 @@
-//! What the control side knows and no snapshot tells, as `OpenMetrics` text: events by service.
+//! What the control side knows and no snapshot tells, as `OpenMetrics` text: events, probes, sources.
 //!
 //! Invariant: each call writes whole metric families, each once, without the closing `# EOF`.
 
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use isobar_core::EventKind;
 
-use crate::owner::ClusterHandle;
+use crate::handle::ClusterHandle;
 
 /// How often each kind of event happened to one cluster.
 #[derive(Debug, Default)]
@@ -21,20 +21,53 @@ impl EventCounts {
 
 /// Appends the metrics of these clusters.
 pub fn render_metrics(clusters: &[ClusterHandle], out: &mut String) {
-    out.push_str(
-        "# TYPE isobar_endpoint_events counter\n# HELP isobar_endpoint_events Changes of a service's endpoints.\n",
-    );
+    family(out, "isobar_endpoint_events", "counter", "Changes of a service's endpoints.");
     for cluster in clusters {
         for (kind, count) in EventKind::ALL.iter().zip(&cluster.events().0) {
-            let (service, count) = (Escaped(cluster.service()), count.load(Ordering::Relaxed));
-            let name = kind.name();
-            // Writing to a String cannot fail.
-            let _ = writeln!(
-                out,
-                "isobar_endpoint_events_total{{service=\"{service}\",event=\"{name}\"}} {count}"
-            );
+            let labels = [("service", cluster.service()), ("event", kind.name())];
+            sample(out, "isobar_endpoint_events_total", &labels, count.load(Ordering::Relaxed));
         }
     }
+    family(out, "isobar_probes", "counter", "Probes of endpoints by result.");
+    for cluster in clusters {
+        let (passed, failed) = cluster.probes();
+        for (result, n) in [("passed", passed), ("failed", failed)] {
+            sample(out, "isobar_probes_total", &[("service", cluster.service()), ("result", result)], n);
+        }
+    }
+    sources(clusters, out);
+}
+
+/// What the sources of endpoints say of themselves.
+fn sources(clusters: &[ClusterHandle], out: &mut String) {
+    let reports: Vec<_> = clusters
+        .iter()
+        .flat_map(|cluster| cluster.sources().into_iter().map(move |report| (cluster.service(), report)))
+        .collect();
+    family(out, "isobar_discovery_failing", "gauge", "1 while a source of endpoints cannot be read.");
+    for (service, report) in &reports {
+        let labels = [("service", *service), ("source", &*report.name)];
+        sample(out, "isobar_discovery_failing", &labels, u64::from(report.problem.is_some()));
+    }
+    out.push_str("# TYPE isobar_discovery_age_seconds gauge\n# UNIT isobar_discovery_age_seconds seconds\n");
+    out.push_str("# HELP isobar_discovery_age_seconds Since a source of endpoints was last read as it is.\n");
+    for (service, report) in &reports {
+        // A clock that was set back gives an age of zero.
+        let Some(age) = report.updated.map(|updated| updated.elapsed().unwrap_or_default()) else { continue };
+        let labels = [("service", *service), ("source", &*report.name)];
+        sample(out, "isobar_discovery_age_seconds", &labels, age.as_secs());
+    }
+}
+
+fn family(out: &mut String, name: &str, kind: &str, help: &str) {
+    // Writing to a String cannot fail, here and below.
+    let _ = writeln!(out, "# TYPE {name} {kind}\n# HELP {name} {help}");
+}
+
+fn sample(out: &mut String, name: &str, labels: &[(&str, &str)], value: u64) {
+    let labels: Vec<String> =
+        labels.iter().map(|(label, value)| format!("{label}=\"{}\"", Escaped(value))).collect();
+    let _ = writeln!(out, "{name}{{{}}} {value}", labels.join(","));
 }
 
 /// A label value with the three characters escaped that `OpenMetrics` (section "Escaping" of its ABNF) demands.
@@ -56,24 +89,22 @@ impl std::fmt::Display for Escaped<'_> {
 
 #[cfg(test)]
 mod tests {
-    use isobar_core::PolicyKind;
-
     use super::*;
-    use crate::owner::spawn;
-    use crate::owner::tests::tcp_endpoint;
+    use crate::owner::tests::{context, service, spawned};
 
     #[tokio::test]
     async fn events_are_counted_by_service_and_names_are_escaped() {
-        let one = tcp_endpoint("a", "127.0.0.1:1");
-        let cart = spawn("cart", PolicyKind::RoundRobin, 1, vec![one.clone(), one]);
-        let odd = spawn("a\"b\\c\nd", PolicyKind::P2c, 1, Vec::new());
+        let context = context();
+        let cart = spawned(&service("cart", &["127.0.0.1:1"]), &context).await;
+        let odd = spawned(&service("a\"b\\c\nd", &[]), &context).await;
         let mut out = String::new();
         render_metrics(&[cart, odd], &mut out);
         let lines: Vec<_> = out.lines().collect();
         for line in [
             "isobar_endpoint_events_total{service=\"a\\\"b\\\\c\\nd\",event=\"added\"} 0",
             "isobar_endpoint_events_total{service=\"cart\",event=\"added\"} 1",
-            "isobar_endpoint_events_total{service=\"cart\",event=\"duplicate-dropped\"} 1",
+            "isobar_probes_total{service=\"cart\",result=\"failed\"} 0",
+            "isobar_discovery_failing{service=\"cart\",source=\"configuration\"} 0",
         ] {
             assert!(lines.contains(&line), "{line} is missing in\n{out}");
         }

@@ -1,26 +1,31 @@
-//! The task that owns one cluster, and the handle through which the rest of the program reaches it.
+//! The task that owns one cluster: sources, edits, probes and time in, snapshots out.
 //!
 //! Invariants: the first snapshot is published before the handle exists, so no reader ever waits for one; after a
-//! change the newest state is published within [`PUBLICATION_GAP`]; two publications are never closer than that.
+//! change the newest state is published within [`PUBLICATION_GAP`]; two publications are never closer than that; each
+//! probe that the cluster asks for gets exactly one result.
 //!
 //! The task ends when every handle is gone; the snapshot it published last stays readable.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use isobar_core::{
-    Cluster, ClusterEvent, ClusterSettings, Endpoint, EventKind, Found, PolicyKind, Snapshot, SourceSet,
-};
-use tokio::sync::mpsc;
+use isobar_config::{HealthSettings, InitialHealth, ServiceSettings};
+use isobar_core::{Cluster, ClusterSettings, Edit, EditError, ProbeDue, ProbeSettings, Snapshot, Verdict};
+use isobar_discovery::Lookup;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
 
 use crate::graveyard::Graveyard;
-use crate::metrics::EventCounts;
+use crate::handle::{ClusterHandle, Shared};
+use crate::journal::{Journal, Occasion};
+use crate::probe::Prober;
+use crate::sources::{SourceContext, Sources};
 
-/// Updates that may wait for an owner. An owner folds one in microseconds, so more than a few waiting means that a
-/// source sends faster than anything can use; it then waits for room.
+/// Messages that may wait for an owner. An owner folds one in microseconds, so more than a few waiting means that
+/// somebody sends faster than anything can use; he then waits for room.
 pub const MAILBOX_LEN: usize = 16;
 
 /// The least time between two publications: each makes every worker refresh its view, and a deployment that replaces
@@ -31,127 +36,186 @@ pub const PUBLICATION_GAP: Duration = Duration::from_millis(10);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What an owner is told.
-enum Message {
-    /// The full set of endpoints, in order.
-    Endpoints(Vec<Endpoint>),
+pub(crate) enum Message {
+    /// Other settings of the service.
+    Configure(Box<ServiceSettings>),
+    /// A change by an operator; answered when it is published.
+    Edit(Edit, oneshot::Sender<Result<(), EditError>>),
 }
 
-/// The owner's task has ended, so its cluster changes no more.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("service \"{service}\": its cluster has no owner any more; the last snapshot stays in use")]
-pub struct OwnerGone {
-    /// The cluster's service.
-    pub service: String,
+/// What every owner works with.
+pub(crate) struct OwnerContext<L> {
+    pub(crate) sources: SourceContext<L>,
+    pub(crate) journal: Journal,
+    pub(crate) prober: Prober,
+    /// Workers that count for endpoints.
+    pub(crate) n_shards: usize,
+    pub(crate) seed: u64,
 }
 
-/// A way to one cluster: its published snapshots, and its owner's mailbox.
-#[derive(Clone)]
-pub struct ClusterHandle {
-    service: Arc<str>,
-    published: Arc<ArcSwap<Snapshot>>,
-    mailbox: mpsc::Sender<Message>,
-    events: Arc<EventCounts>,
-}
-
-impl ClusterHandle {
-    /// Name of the service.
-    pub fn service(&self) -> &str {
-        &self.service
-    }
-
-    /// The place where snapshots are published.
-    pub fn published(&self) -> Arc<ArcSwap<Snapshot>> {
-        Arc::clone(&self.published)
-    }
-
-    /// How often each kind of event happened.
-    pub(crate) fn events(&self) -> &EventCounts {
-        &self.events
-    }
-
-    /// Hands the owner a full set of endpoints; waits for room in its mailbox, not for the publication.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the owner's task has ended, as it does while the program stops.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped before it is ready, nothing was sent.
-    pub async fn set_endpoints(&self, endpoints: Vec<Endpoint>) -> Result<(), OwnerGone> {
-        self.mailbox
-            .send(Message::Endpoints(endpoints))
-            .await
-            .map_err(|_| OwnerGone { service: self.service.to_string() })
-    }
-}
-
-/// Publishes the first snapshot of a cluster and starts its owner on the current runtime.
-pub fn spawn(service: &str, policy: PolicyKind, n_shards: usize, endpoints: Vec<Endpoint>) -> ClusterHandle {
-    let settings = ClusterSettings { policy, ..ClusterSettings::default() };
-    let mut cluster = Cluster::new(service, settings, n_shards, 0);
-    let events = Arc::new(EventCounts::default());
-    cluster.set_sources(configured(endpoints), isobar_core::Instant(0));
-    while let Some(event) = cluster.poll_event() {
-        announce(service, &event, &events, Occasion::Start);
-    }
+/// Reads the sources of a service once, publishes the first snapshot of its cluster and starts its owner on the current
+/// runtime.
+pub(crate) async fn spawn<L: Lookup>(settings: &ServiceSettings, context: &OwnerContext<L>) -> ClusterHandle {
+    let service: Arc<str> = settings.name.as_str().into();
+    let sources = Sources::follow(settings, context.sources.clone(), context.seed).await;
+    let mut cluster = Cluster::new(&service, decisive(settings), context.n_shards, context.seed);
+    let rung = Arc::new(Notify::new());
+    let bell = Arc::clone(&rung);
+    cluster.bell().wakes(move || bell.notify_one());
+    cluster.set_sources(sources.sets(), isobar_core::Instant(0));
     let published = Arc::new(ArcSwap::from_pointee(cluster.snapshot()));
+    let shared = Arc::new(Shared::new(sources.reports()));
     let (sender, mailbox) = mpsc::channel(MAILBOX_LEN);
-    let owner = Owner {
-        service: service.into(),
+    let mut owner = Owner {
+        service: Arc::clone(&service),
         cluster,
+        sources,
+        probes: settings.health.clone().into(),
+        prober: context.prober.clone(),
+        under_way: JoinSet::new(),
+        asked: HashMap::new(),
+        journal: context.journal.clone(),
         published: Arc::clone(&published),
         graveyard: Graveyard::new(),
-        events: Arc::clone(&events),
+        shared: Arc::clone(&shared),
+        waiting: Vec::new(),
         changed: false,
+        origin: Instant::now(),
         next_publication: Instant::now() + PUBLICATION_GAP,
     };
-    tokio::spawn(owner.run(mailbox));
-    ClusterHandle { service: service.into(), published, mailbox: sender, events }
+    owner.tell_events(Occasion::Start);
+    owner.cluster.take_change();
+    tokio::spawn(owner.run(mailbox, rung));
+    ClusterHandle { service, published, mailbox: sender, shared }
 }
 
-struct Owner {
+/// The part of the settings that the cluster decides by.
+fn decisive(settings: &ServiceSettings) -> ClusterSettings {
+    let probe = |health: &HealthSettings| ProbeSettings {
+        interval: health.interval,
+        failing_interval: health.failing_interval,
+        healthy_after: health.healthy_after,
+        unhealthy_after: health.unhealthy_after,
+        initial: match health.initial {
+            InitialHealth::Unknown => Verdict::Unknown,
+            InitialHealth::Healthy => Verdict::Healthy,
+            InitialHealth::Unhealthy => Verdict::Unhealthy,
+        },
+    };
+    ClusterSettings {
+        policy: settings.policy,
+        probes: settings.health.iter().map(probe).collect(),
+        min_healthy_percent: settings.min_healthy_percent,
+    }
+}
+
+struct Owner<L> {
     service: Arc<str>,
     cluster: Cluster,
+    sources: Sources<L>,
+    /// What the probes send, in the order of the cluster's.
+    probes: Arc<[HealthSettings]>,
+    prober: Prober,
+    under_way: JoinSet<Result<(), String>>,
+    /// Which probe a task carries out.
+    asked: HashMap<Id, ProbeDue>,
+    journal: Journal,
     published: Arc<ArcSwap<Snapshot>>,
     graveyard: Graveyard<Snapshot>,
-    events: Arc<EventCounts>,
+    shared: Arc<Shared>,
+    /// Who waits for the next publication.
+    waiting: Vec<oneshot::Sender<Result<(), EditError>>>,
     /// Whether the cluster has changed since the last publication.
     changed: bool,
+    /// The cluster's moment zero.
+    origin: Instant,
     /// No publication before this.
     next_publication: Instant,
 }
 
-impl Owner {
-    async fn run(mut self, mut mailbox: mpsc::Receiver<Message>) {
+impl<L: Lookup> Owner<L> {
+    async fn run(mut self, mut mailbox: mpsc::Receiver<Message>, rung: Arc<Notify>) {
         let mut sweeps = tokio::time::interval(SWEEP_INTERVAL);
         sweeps.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let news = self.sources.news();
         loop {
+            self.act();
+            let due = self.cluster.poll_timeout().map(|at| self.origin + Duration::from_nanos(at.0));
             tokio::select! {
-                // Publication first: a source that never pauses must not put it off.
+                // Publication first: a source that never pauses must not put it off. Messages last: an operator can wait.
                 biased;
                 () = tokio::time::sleep_until(self.next_publication), if self.changed => self.publish(),
+                () = rung.notified() => self.cluster.handle_bell(self.now()),
+                Some(ended) = self.under_way.join_next_with_id() => self.handle_probe(ended),
+                () = tokio::time::sleep_until(due.unwrap_or(self.origin)), if due.is_some() => {
+                    self.cluster.handle_timeout(self.now());
+                }
+                () = news.notified() => self.cluster.set_sources(self.sources.sets(), self.now()),
                 _ = sweeps.tick(), if !self.graveyard.is_empty() => self.graveyard.sweep(),
                 message = mailbox.recv() => match message {
-                    Some(message) => self.handle_message(message),
+                    Some(message) => self.handle_message(message).await,
                     None => break,
                 },
             }
         }
-        if self.changed {
-            self.publish();
+    }
+
+    fn now(&self) -> isobar_core::Instant {
+        isobar_core::Instant(0).after(self.origin.elapsed())
+    }
+
+    /// Does what the cluster asks for.
+    fn act(&mut self) {
+        self.tell_events(Occasion::Update);
+        self.changed |= self.cluster.take_change();
+        let now = self.now();
+        while let Some(due) = self.cluster.poll_action(now) {
+            let (prober, probes, endpoint) =
+                (self.prober.clone(), Arc::clone(&self.probes), Arc::clone(&due.endpoint));
+            let probe = due.probe;
+            let task = self.under_way.spawn(async move {
+                match probes.get(probe) {
+                    Some(settings) => prober.probe(settings, &endpoint).await,
+                    None => Err("no such probe".to_owned()),
+                }
+            });
+            self.asked.insert(task.id(), due);
         }
     }
 
-    fn handle_message(&mut self, message: Message) {
+    fn tell_events(&mut self, occasion: Occasion) {
+        while let Some(event) = self.cluster.poll_event() {
+            self.journal.tell(&self.service, &event, &self.shared.events, occasion);
+        }
+    }
+
+    fn handle_probe(&mut self, ended: Result<(Id, Result<(), String>), JoinError>) {
+        let (id, result) = match ended {
+            Ok(ended) => ended,
+            Err(error) => (error.id(), Err("the probe broke off; see the log".to_owned())),
+        };
+        let Some(due) = self.asked.remove(&id) else { return };
+        self.shared.count_probe(result.is_ok());
+        self.cluster.handle_probe(&due, result.map_err(Into::into), self.now());
+    }
+
+    async fn handle_message(&mut self, message: Message) {
         match message {
-            Message::Endpoints(endpoints) => {
-                self.cluster.set_sources(configured(endpoints), isobar_core::Instant(0));
-                while let Some(event) = self.cluster.poll_event() {
-                    announce(&self.service, &event, &self.events, Occasion::Update);
-                }
-                self.changed |= self.cluster.take_change();
+            Message::Configure(settings) => {
+                self.probes = settings.health.clone().into();
+                self.cluster.set_settings(decisive(&settings), self.now());
+                self.sources.replace(&settings).await;
+                self.shared.set_sources(self.sources.reports());
             }
+            Message::Edit(edit, answer) => match self.cluster.edit(edit, self.now()) {
+                Ok(()) => self.waiting.push(answer),
+                // Whoever asked may have gone; the edit was refused all the same.
+                Err(error) => drop(answer.send(Err(error))),
+            },
+        }
+        self.changed |= self.cluster.take_change();
+        if !self.changed {
+            self.answer();
         }
     }
 
@@ -160,38 +224,15 @@ impl Owner {
         self.graveyard.bury(replaced);
         self.changed = false;
         self.next_publication = Instant::now() + PUBLICATION_GAP;
+        self.answer();
     }
-}
 
-/// When an event happened: at start additions are expected, afterwards each is news.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Occasion {
-    Start,
-    Update,
-}
-
-/// The endpoints of the configuration as a source.
-fn configured(endpoints: Vec<Endpoint>) -> Vec<SourceSet> {
-    let found = endpoints.into_iter().map(|endpoint| Found { endpoint, inferred: None });
-    vec![SourceSet { name: "configuration".into(), found: found.collect() }]
-}
-
-/// The one place where an event of a cluster becomes a log line and a count.
-fn announce(service: &str, event: &ClusterEvent, counts: &EventCounts, occasion: Occasion) {
-    counts.count(event.kind);
-    let (event_name, endpoint, reason) =
-        (event.kind.name(), event.id.as_deref().unwrap_or_default(), &*event.reason);
-    match event.kind {
-        EventKind::Added if occasion == Occasion::Start => {
-            debug!(service, endpoint, reason, "endpoint {event_name}");
+    /// Tells those who wait that what they asked for can be seen.
+    fn answer(&mut self) {
+        for answer in self.waiting.drain(..) {
+            // Whoever asked may have gone meanwhile.
+            let _ = answer.send(Ok(()));
         }
-        EventKind::DuplicateDropped
-        | EventKind::Unhealthy
-        | EventKind::LossHeld
-        | EventKind::FailOpenBegan => {
-            warn!(service, endpoint, reason, "endpoint {event_name}");
-        }
-        _ => info!(service, endpoint, reason, "endpoint {event_name}"),
     }
 }
 

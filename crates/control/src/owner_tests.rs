@@ -1,64 +1,100 @@
 //! Laws of the owner: what is published, when, and where old snapshots die. Time is virtual.
 #![allow(clippy::unwrap_used)]
 
-use isobar_core::Address;
+use std::collections::BTreeSet;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use isobar_core::EndpointState;
 
 use super::*;
 
-/// An endpoint of weight 1 at a TCP address.
-pub(crate) fn tcp_endpoint(id: &str, address: &str) -> Endpoint {
-    Endpoint {
-        id: id.into(),
-        address: Address::Tcp(address.parse().unwrap()),
-        weight: 1,
-        priority: 0,
-        zone: None,
-        metadata: std::collections::BTreeMap::new(),
+/// A resolver that knows no name.
+pub(crate) struct NoNames;
+
+impl Lookup for NoNames {
+    async fn lookup(&self, _: &str) -> io::Result<Vec<SocketAddr>> {
+        Err(io::ErrorKind::NotFound.into())
     }
 }
 
+pub(crate) fn context() -> OwnerContext<NoNames> {
+    let read = |path: &Path, text: String| {
+        isobar_config::read_endpoints(path, text, &|_| None).map_err(|findings| findings.lines().join("; "))
+    };
+    OwnerContext {
+        sources: SourceContext { lookup: Arc::new(NoNames), read: Arc::new(read) },
+        journal: Journal::default(),
+        prober: Prober::default(),
+        n_shards: 1,
+        seed: 1,
+    }
+}
+
+/// Settings of a service over these endpoints, as a configuration would give them.
+pub(crate) fn service(name: &str, endpoints: &[&str]) -> ServiceSettings {
+    service_with(name, endpoints, "")
+}
+
+fn service_with(name: &str, endpoints: &[&str], more: &str) -> ServiceSettings {
+    let text = format!(
+        "[[listeners]]\nname = \"web\"\nlisten = \":0\"\nservice = \"s\"\n[services.s]\nendpoints = {endpoints:?}\n{more}\n"
+    );
+    let loaded = isobar_config::load_text(Path::new("isobar.toml"), text, &|_| None).unwrap();
+    let service = loaded.settings.services.into_iter().next().unwrap();
+    ServiceSettings { name: name.to_owned(), ..service }
+}
+
+pub(crate) async fn spawned(settings: &ServiceSettings, context: &OwnerContext<NoNames>) -> ClusterHandle {
+    spawn(settings, context).await
+}
+
+async fn cart(endpoints: &[&str]) -> ClusterHandle {
+    spawn(&service("cart", endpoints), &context()).await
+}
+
 fn ids(handle: &ClusterHandle) -> Vec<String> {
-    handle.published().load().members().iter().map(|member| member.endpoint.id.to_string()).collect()
+    handle.snapshot().members().iter().map(|member| member.endpoint.id.to_string()).collect()
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_first_snapshot_is_there_before_the_handle() {
-    let handle = spawn("cart", PolicyKind::P2c, 1, vec![tcp_endpoint("a", "127.0.0.1:1")]);
-    assert_eq!(ids(&handle), ["a"]);
-    assert_eq!(handle.service(), "cart");
-    assert_eq!(handle.published().load().service(), "cart");
+    let handle = cart(&["127.0.0.1:1"]).await;
+    assert_eq!(ids(&handle), ["127.0.0.1:1"]);
+    assert_eq!((handle.service(), handle.snapshot().service()), ("cart", "cart"));
+    assert_eq!(handle.sources()[0].n_endpoints, 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn publications_are_never_closer_than_the_gap_and_the_last_one_has_the_last_set() {
-    let handle = spawn("cart", PolicyKind::P2c, 1, Vec::new());
-    let published = handle.published();
+    let handle = cart(&[]).await;
     let start = Instant::now();
-    let mut last = published.load_full();
+    let mut last = handle.snapshot();
     let mut seen_at = vec![start];
-    for step in 0..100_u32 {
-        handle.set_endpoints(vec![tcp_endpoint(&format!("e{step}"), "127.0.0.1:1")]).await.unwrap();
+    for step in 1..100_u32 {
+        handle.configure(service("cart", &[&format!("127.0.0.1:{step}")])).await.unwrap();
         tokio::time::sleep(Duration::from_millis(1)).await;
-        let now = published.load_full();
+        let now = handle.snapshot();
         if !Arc::ptr_eq(&last, &now) {
             seen_at.push(Instant::now());
             last = now;
         }
     }
     tokio::time::sleep(PUBLICATION_GAP).await;
-    assert_eq!(ids(&handle), ["e99"]);
+    assert_eq!(ids(&handle), ["127.0.0.1:99"]);
     assert!(seen_at.windows(2).all(|pair| pair[1] - pair[0] >= PUBLICATION_GAP), "{seen_at:?}");
     assert!(seen_at.len() >= 9, "a busy source put publications off: {seen_at:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_replaced_snapshot_outlives_its_last_reader_until_the_owner_sweeps() {
-    let handle = spawn("cart", PolicyKind::P2c, 1, vec![tcp_endpoint("a", "127.0.0.1:1")]);
-    let reader = handle.published().load_full();
+    let handle = cart(&["127.0.0.1:1"]).await;
+    let reader = handle.snapshot();
     let watched = Arc::downgrade(&reader);
-    handle.set_endpoints(vec![tcp_endpoint("b", "127.0.0.1:2")]).await.unwrap();
+    handle.configure(service("cart", &["127.0.0.1:2"])).await.unwrap();
     tokio::time::sleep(PUBLICATION_GAP * 2).await;
-    assert_eq!(ids(&handle), ["b"]);
+    assert_eq!(ids(&handle), ["127.0.0.1:2"]);
     drop(reader);
     assert!(watched.upgrade().is_some(), "the reader's drop was the last");
     tokio::time::sleep(SWEEP_INTERVAL * 2).await;
@@ -67,22 +103,65 @@ async fn a_replaced_snapshot_outlives_its_last_reader_until_the_owner_sweeps() {
 
 #[tokio::test(start_paused = true)]
 async fn a_surviving_endpoint_keeps_its_live_numbers_over_an_update() {
-    let handle = spawn("cart", PolicyKind::P2c, 1, vec![tcp_endpoint("a", "127.0.0.1:1")]);
-    let before = Arc::clone(&handle.published().load().members()[0].live);
-    let both = vec![tcp_endpoint("b", "127.0.0.1:2"), tcp_endpoint("a", "127.0.0.1:1")];
-    handle.set_endpoints(both).await.unwrap();
+    let handle = cart(&["127.0.0.1:1"]).await;
+    let before = Arc::clone(&handle.snapshot().members()[0].live);
+    handle.configure(service("cart", &["127.0.0.1:2", "127.0.0.1:1"])).await.unwrap();
     tokio::time::sleep(PUBLICATION_GAP * 2).await;
-    let snapshot = handle.published().load_full();
-    let after = snapshot.members().iter().find(|member| &*member.endpoint.id == "a").unwrap();
-    assert!(Arc::ptr_eq(&before, &after.live));
+    assert!(Arc::ptr_eq(&before, &handle.snapshot().members()[1].live));
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_update_sent_just_before_the_last_handle_goes_is_still_published() {
-    let handle = spawn("cart", PolicyKind::P2c, 1, Vec::new());
-    let published = handle.published();
-    handle.set_endpoints(vec![tcp_endpoint("a", "127.0.0.1:1")]).await.unwrap();
-    drop(handle);
-    tokio::time::sleep(PUBLICATION_GAP * 2).await;
-    assert_eq!(published.load().members().len(), 1);
+async fn an_edit_is_answered_when_it_can_be_seen_and_a_refused_one_at_once() {
+    let handle = cart(&["127.0.0.1:1"]).await;
+    let drain = |id: &str| Edit::Patch { id: id.into(), weight: None, draining: Some(true) };
+    assert_eq!(handle.edit(drain("127.0.0.1:1")).await, Ok(Ok(())));
+    assert_eq!(handle.snapshot().members()[0].state, EndpointState::Draining);
+    assert_eq!(handle.edit(drain("nobody")).await, Ok(Err(EditError::UnknownEndpoint)));
+    // What changes nothing is answered too.
+    assert_eq!(handle.edit(drain("127.0.0.1:1")).await, Ok(Ok(())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn probes_that_fail_take_endpoints_out_with_their_reason() {
+    // Nobody listens on port 1 of this machine.
+    let health = "health = { tcp = true, interval = \"1s\" }\nmin_healthy_percent = 0";
+    let settings = service_with("cart", &["127.0.0.1:1"], health);
+    let context = context();
+    let mut told = context.journal.listen();
+    let handle = spawn(&settings, &context).await;
+    loop {
+        let notice = told.recv().await.unwrap();
+        if notice.event == "unhealthy" {
+            assert!(notice.reason.starts_with("cannot connect: "), "{notice:?}");
+            break;
+        }
+    }
+    assert!(handle.probes().1 >= 1);
+}
+
+#[tokio::test]
+async fn a_discovered_file_adds_its_endpoints_and_keeps_them_when_it_breaks() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cart.toml");
+    std::fs::write(&path, "endpoints = [\"127.0.0.1:2\"]").unwrap();
+    let more = format!("discovery = {{ file = \"{}\" }}", path.display());
+    let handle = spawn(&service_with("cart", &["127.0.0.1:1"], &more), &context()).await;
+    assert_eq!(ids(&handle), ["127.0.0.1:1", "127.0.0.1:2"]);
+    std::fs::write(&path, "endpoints = [\"127.0.0.1:2\", \"127.0.0.1:3\"]").unwrap();
+    wait_for(|| ids(&handle).len() == 3).await;
+    std::fs::write(&path, "endpoints = [").unwrap();
+    wait_for(|| handle.sources()[1].problem.is_some()).await;
+    let distinct: BTreeSet<String> = ids(&handle).into_iter().collect();
+    assert_eq!(distinct.len(), 3);
+    assert_eq!(&*handle.snapshot().members()[2].source, path.to_str().unwrap());
+}
+
+/// Waits for a condition that another task brings about; bounded by the test runner's patience of ten seconds.
+async fn wait_for(mut holds: impl FnMut() -> bool) {
+    let waited = tokio::time::timeout(Duration::from_secs(10), async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    waited.await.expect("waited in vain");
 }

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use isobar_config::{FILE_BYTES_MAX, FileSource, pattern_matches};
+use isobar_config::{EndpointSettings, FILE_BYTES_MAX, FileSource, pattern_matches};
 
 /// The file system.
 pub(crate) struct Disk;
@@ -41,6 +41,11 @@ impl FileSource for Disk {
         }
         Ok(matches)
     }
+}
+
+/// Reads the text of a discovered file; what is wrong with it becomes one line.
+pub(crate) fn endpoints(path: &Path, text: String) -> Result<Vec<EndpointSettings>, String> {
+    isobar_config::read_endpoints(path, text, &environment).map_err(|findings| findings.lines().join("; "))
 }
 
 /// A variable of this process's environment; one that is not Unicode counts as unset.

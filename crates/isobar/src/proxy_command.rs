@@ -17,7 +17,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use isobar_config::Settings;
-use isobar_control::ClusterHandle;
+use isobar_control::{ClusterHandle, Clusters, Journal};
 use isobar_discovery::SystemLookup;
 use isobar_proxy::{Bound, Inputs, Proxy};
 use tokio::runtime::Runtime;
@@ -29,7 +29,7 @@ use crate::cli::{EXIT_FAILED, EXIT_USAGE, LogLines, ProxyArgs};
 use crate::files::{Disk, environment};
 use crate::readiness::{Phase, Readiness};
 use crate::signals::Signals;
-use crate::{check, limits, logging, terminal};
+use crate::{check, files, limits, logging, terminal};
 
 /// Threads of the control runtime: one may be in a long computation while the other serves probes.
 const CONTROL_THREADS: usize = 2;
@@ -117,7 +117,7 @@ struct Running {
     seat: Arc<Seat>,
     stop: oneshot::Receiver<()>,
     /// Keeps the owners of the clusters.
-    _clusters: Arc<[ClusterHandle]>,
+    _clusters: Arc<Clusters<SystemLookup>>,
 }
 
 fn start(settings: Settings, process: ProcessMetrics) -> Result<Running, StartFailure> {
@@ -127,31 +127,26 @@ fn start(settings: Settings, process: ProcessMetrics) -> Result<Running, StartFa
     let readiness = Arc::new(Readiness::new());
     let stop = serve_signals(&control, &seat)?;
 
-    let endpoints =
-        control.block_on(isobar_discovery::resolve(&settings.services, Arc::new(SystemLookup)))?;
+    let n_workers = workers(&settings);
+    // The standard library's hash keys are its one source of randomness.
+    let seed = RandomState::new().hash_one(());
+    let clusters = Arc::new(Clusters::new(
+        SystemLookup,
+        Arc::new(files::endpoints),
+        Journal::default(),
+        n_workers.get(),
+        seed,
+    ));
+    let prepared = control.block_on(clusters.prepare(&settings.services))?;
     let bound = isobar_proxy::bind(&settings)?;
     let admin = match &settings.admin {
         Some(admin) => Some(control.block_on(AdminListener::bind(&admin.listen))?),
         None => None,
     };
-    let n_workers = workers(&settings);
-    let clusters: Arc<[ClusterHandle]> = {
-        let _inside = control.enter();
-        let pairs = settings.services.iter().zip(endpoints);
-        pairs
-            .map(|(service, endpoints)| {
-                isobar_control::spawn(&service.name, service.policy, n_workers.get(), endpoints)
-            })
-            .collect()
-    };
+    let published = prepared.handles().iter().map(ClusterHandle::published).collect();
+    control.block_on(clusters.commit(prepared));
     tell_addresses(&bound, admin.as_ref());
-    let inputs = Inputs {
-        settings: Arc::clone(&settings),
-        clusters: clusters.iter().map(ClusterHandle::published).collect(),
-        workers: n_workers,
-        // The standard library's hash keys are its one source of randomness.
-        seed: RandomState::new().hash_one(()),
-    };
+    let inputs = Inputs { settings: Arc::clone(&settings), clusters: published, workers: n_workers, seed };
     seat.put(Proxy::start(inputs, bound)?);
     if let Some(admin) = admin {
         let metrics = metrics_renderer(&seat, &clusters, process);
@@ -244,13 +239,13 @@ fn tell_addresses(bound: &Bound, admin: Option<&AdminListener>) {
 
 fn metrics_renderer(
     seat: &Arc<Seat>,
-    clusters: &Arc<[ClusterHandle]>,
+    clusters: &Arc<Clusters<SystemLookup>>,
     process: ProcessMetrics,
 ) -> Arc<admin::RenderMetrics> {
     let (seat, clusters) = (Arc::clone(seat), Arc::clone(clusters));
     Arc::new(move |out: &mut String| {
         seat.with(|proxy| proxy.render_metrics(out));
-        isobar_control::render_metrics(&clusters, out);
+        isobar_control::render_metrics(&clusters.all(), out);
         process.render(out);
     })
 }

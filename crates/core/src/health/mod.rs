@@ -4,7 +4,7 @@
 //! [`Health::poll_timeout`]. An endpoint with several probes is healthy when all of them say so.
 //!
 //! First probes of endpoints that arrive together are spread over a window that grows with their number, up to one
-//! interval; each later one comes an interval after its predecessor's end, drawn within a tenth of it. So ten thousand
+//! interval; each later one comes an interval after its predecessor's begin, drawn within a tenth of it. So ten thousand
 //! endpoints never are probed at once, and those that failed together do not stay in step.
 //!
 //! Invariants: between an action and its result no other probe of the same kind goes to the same endpoint; a result
@@ -42,7 +42,7 @@ pub enum Verdict {
 /// When one kind of probe runs and how many results change a verdict. What it sends is the shell's business.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeSettings {
-    /// From the end of a probe to the next.
+    /// From the begin of a probe to that of the next.
     pub interval: Duration,
     /// The same while the endpoint is unhealthy or its verdict is about to change.
     pub failing_interval: Duration,
@@ -82,6 +82,8 @@ struct Watched {
     trackers: Vec<Tracker>,
     /// When each probe is due; `None` while one is under way.
     due: Vec<Option<Instant>>,
+    /// When the last one began.
+    begun: Vec<Instant>,
     /// The last failure of each probe.
     reasons: Vec<Arc<str>>,
 }
@@ -152,6 +154,7 @@ impl Health {
             endpoint,
             trackers: self.settings.iter().map(|settings| Tracker::new(settings.initial)).collect(),
             due: Vec::with_capacity(self.settings.len()),
+            begun: vec![now; self.settings.len()],
             reasons: vec!["".into(); self.settings.len()],
         };
         for (probe, settings) in self.settings.iter().enumerate() {
@@ -177,6 +180,7 @@ impl Health {
         self.schedule.pop_first();
         let watched = self.watched.get_mut(&generation)?;
         watched.due[probe] = None;
+        watched.begun[probe] = now;
         Some(ProbeDue { endpoint: watched.endpoint.clone(), generation, probe })
     }
 
@@ -203,7 +207,8 @@ impl Health {
         }
         let changed =
             watched.standing().verdict != before.verdict || watched.standing().is_known != before.is_known;
-        self.reschedule(generation, probe, now);
+        let begun = watched.begun[probe];
+        self.reschedule(generation, probe, begun, now);
         changed
     }
 
@@ -216,19 +221,20 @@ impl Health {
         watched.trackers[0].condemn();
         watched.reasons[0] = reason;
         if watched.due[0].is_some() {
-            self.reschedule(generation, 0, now);
+            self.reschedule(generation, 0, now, now);
         }
         true
     }
 
-    fn reschedule(&mut self, generation: u64, probe: usize, now: Instant) {
+    /// Plans the next probe: an interval after `from`, but not before `now`.
+    fn reschedule(&mut self, generation: u64, probe: usize, from: Instant, now: Instant) {
         let (Some(watched), Some(settings)) = (self.watched.get_mut(&generation), self.settings.get(probe))
         else {
             return;
         };
         let pressing = watched.trackers[probe].is_pressing();
         let interval = if pressing { settings.failing_interval } else { settings.interval };
-        let at = now.after(jittered(interval, &mut self.draw));
+        let at = from.after(jittered(interval, &mut self.draw)).max(now);
         if let Some(before) = watched.due[probe].replace(at) {
             self.schedule.remove(&(before, generation, probe));
         }

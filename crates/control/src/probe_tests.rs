@@ -1,0 +1,126 @@
+//! Laws of a probe, against endpoints that do right and wrong.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use isobar_config::InitialHealth;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, UnixListener};
+
+use super::*;
+
+fn settings(probe: ProbeKind) -> HealthSettings {
+    HealthSettings {
+        probe,
+        interval: Duration::from_secs(2),
+        failing_interval: Duration::from_millis(500),
+        timeout: Duration::from_millis(300),
+        healthy_after: 1,
+        unhealthy_after: 1,
+        initial: InitialHealth::Unknown,
+        port: None,
+    }
+}
+
+fn http(status: (u16, u16)) -> HealthSettings {
+    settings(ProbeKind::Http { path: "/healthz?x=1".into(), host: None, status: vec![status] })
+}
+
+fn endpoint(address: Address) -> Endpoint {
+    Endpoint { id: "a".into(), address, weight: 1, priority: 0, zone: None, metadata: BTreeMap::new() }
+}
+
+/// An endpoint that sends these bytes for each request head, and hands on the heads it got.
+async fn answering(answer: &'static [u8]) -> (Endpoint, tokio::sync::mpsc::UnboundedReceiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = Address::Tcp(listener.local_addr().unwrap());
+    let (heads, seen) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                match stream.read_u8().await {
+                    Ok(byte) => head.push(byte),
+                    Err(_) => break,
+                }
+            }
+            let _ = heads.send(String::from_utf8(head).unwrap());
+            let _ = stream.write_all(answer).await;
+            if answer.is_empty() {
+                // Silence: the connection is held until the prober leaves.
+                let _ = stream.read_u8().await;
+            }
+        }
+    });
+    (endpoint(address), seen)
+}
+
+#[tokio::test]
+async fn a_status_within_the_range_passes_and_any_other_is_told() {
+    let prober = Prober::default();
+    let (good, mut heads) = answering(b"HTTP/1.1 204 No Content\r\n\r\n").await;
+    assert_eq!(prober.probe(&http((200, 299)), &good).await, Ok(()));
+    let head = heads.recv().await.unwrap().to_lowercase();
+    assert!(head.starts_with("get /healthz?x=1 http/1.1\r\n"), "{head}");
+    assert!(head.contains(&format!("host: {}\r\n", good.address)), "{head}");
+    assert!(
+        head.contains("connection: close\r\n") && head.contains("user-agent: isobar-probe\r\n"),
+        "{head}"
+    );
+    let (ill, _) = answering(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n").await;
+    assert_eq!(prober.probe(&http((200, 399)), &ill).await, Err("status 503".into()));
+}
+
+#[tokio::test]
+async fn a_body_that_never_ends_is_not_waited_for() {
+    let (endless, _) = answering(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\nbegin").await;
+    assert_eq!(Prober::default().probe(&http((200, 200)), &endless).await, Ok(()));
+}
+
+#[tokio::test]
+async fn silence_garbage_and_refusal_fail_with_a_reason() {
+    let prober = Prober::default();
+    let (silent, _) = answering(b"").await;
+    assert_eq!(prober.probe(&http((200, 399)), &silent).await, Err("no answer within 300ms".into()));
+    let (garbage, _) = answering(b"\0\0\0\r\n\r\n").await;
+    assert!(prober.probe(&http((200, 399)), &garbage).await.unwrap_err().starts_with("no answer: "));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let refusing = endpoint(Address::Tcp(listener.local_addr().unwrap()));
+    drop(listener);
+    for probe in [http((200, 399)), settings(ProbeKind::Tcp)] {
+        let reason = prober.probe(&probe, &refusing).await.unwrap_err();
+        assert!(reason.starts_with("cannot connect: "), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_is_enough_for_tcp_and_another_port_may_be_asked() {
+    let prober = Prober::default();
+    let (silent, _) = answering(b"").await;
+    assert_eq!(prober.probe(&settings(ProbeKind::Tcp), &silent).await, Ok(()));
+    let (good, _) = answering(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    let Address::Tcp(address) = &good.address else { panic!("on TCP") };
+    let other = HealthSettings { port: Some(address.port()), ..http((200, 200)) };
+    let nobody = endpoint(Address::Tcp("127.0.0.1:1".parse().unwrap()));
+    assert_eq!(prober.probe(&other, &nobody).await, Ok(()));
+}
+
+#[tokio::test]
+async fn unix_sockets_are_probed_too_with_the_host_that_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let served = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = vec![0; 4096];
+        let n = stream.read(&mut head).await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        String::from_utf8(head[..n].to_vec()).unwrap()
+    });
+    let probe =
+        ProbeKind::Http { path: "/".into(), host: Some("app.internal".into()), status: vec![(200, 200)] };
+    let unix = endpoint(Address::Unix(path.as_path().into()));
+    assert_eq!(Prober::default().probe(&settings(probe), &unix).await, Ok(()));
+    assert!(served.await.unwrap().contains("host: app.internal\r\n"));
+}
