@@ -94,9 +94,9 @@ impl ProblemLog {
         Self { source, last: None }
     }
 
-    /// Takes note of the problem of a reading, or of its absence; says nothing twice in a row.
+    /// Takes note of the problem of a reading, or of its absence.
     pub(crate) fn note(&mut self, problem: Option<&str>) {
-        if self.last.as_deref() == problem {
+        if !self.is_news(problem) {
             return;
         }
         let source = &self.source;
@@ -105,7 +105,13 @@ impl ProblemLog {
         } else {
             info!(source, "discovery works again");
         }
+    }
+
+    /// Whether this differs from what was last noted.
+    fn is_news(&mut self, problem: Option<&str>) -> bool {
+        let news = self.last.as_deref() != problem;
         self.last = problem.map(ToOwned::to_owned);
+        news
     }
 }
 
@@ -180,6 +186,14 @@ mod tests {
             assert_eq!(feed.has_changed().unwrap(), news, "{what}");
             feed.borrow_and_update();
         }
+    }
+
+    #[test]
+    fn a_problem_is_logged_when_it_comes_changes_and_ends() {
+        let mut log = ProblemLog::new("test".to_owned());
+        let readings = [None, Some("gone"), Some("gone"), Some("empty"), None, None, Some("gone")];
+        let news: Vec<_> = readings.into_iter().filter(|problem| log.is_news(*problem)).collect();
+        assert_eq!(news, [Some("gone"), Some("empty"), None, Some("gone")]);
     }
 
     #[test]

@@ -7,7 +7,8 @@
 //! Invariants: the last good set stays whatever happens to the file; a file that fails says why, once; only an explicit
 //! empty list is an empty set, never an empty or missing file; no more than one byte past [`FILE_BYTES_MAX`] is read.
 //!
-//! Limits: a file that is truncated and written again more slowly than the watch waits is told as a problem until it is
+//! Limits: a file is confirmed ([`SourceState::updated`](crate::SourceState::updated)) when it is read, so not while
+//! nothing happens to it. A file that is truncated and written again more slowly than the watch waits is told as a problem until it is
 //! whole.
 
 mod read;

@@ -16,6 +16,9 @@ use super::lookup::Answer;
 /// seconds, and asking a dead one every second helps nobody.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 
+/// The shortest time that an answer holds, whatever is asked for: less would keep a resolver busy and tell nothing new.
+const EVERY_MIN: Duration = Duration::from_millis(100);
+
 /// Spread of every wait, in thousandths either way: services that were started together must not ask together for ever.
 const JITTER_PERMILLE: u32 = 100;
 
@@ -46,9 +49,9 @@ pub(super) struct NameTable {
 }
 
 impl NameTable {
-    /// A table without names; answers hold for `every`, with a jitter that follows from `seed`.
+    /// A table without names; answers hold for `every` (at least [`EVERY_MIN`]), with a jitter that follows from `seed`.
     pub(super) fn new(every: Duration, seed: u64) -> Self {
-        Self { names: BTreeMap::new(), every, draw: Draw::new(seed) }
+        Self { names: BTreeMap::new(), every: every.max(EVERY_MIN), draw: Draw::new(seed) }
     }
 
     /// Keeps these names and no others; new ones are due at once.

@@ -56,7 +56,8 @@ impl Stir {
 
 /// A watch over some files, and over the entries of folders.
 ///
-/// It watches while it lives. Dropped, it leaves nothing behind.
+/// It watches while it lives. Dropped, it leaves nothing behind. Each takes one inotify instance, of which a user has
+/// 128 by default (`fs.inotify.max_user_instances`); one that gets none polls.
 #[derive(Debug)]
 pub struct FileWatch {
     paths: Arc<[PathBuf]>,

@@ -143,12 +143,18 @@ async fn a_change_while_nobody_waits_is_notified_later() {
 }
 
 #[tokio::test]
-async fn the_first_of_two_watched_files_counts_as_the_second() {
+async fn two_paths_that_share_a_folder_both_count() {
     let (folder, path) = place();
-    let second = folder.path().join("b.toml");
-    let mut watch = FileWatch::new(vec![path.clone(), second.clone()]).await;
-    for path in [path, second] {
-        fs::write(&path, "one").unwrap();
+    let deeper = folder.path().join("deeper/b.toml");
+    fs::create_dir(deeper.parent().unwrap()).unwrap();
+    for path in [&path, &deeper] {
+        fs::write(path, "one").unwrap();
+    }
+    // The second needs less of the folder than the first: it must not take the rest away.
+    let mut watch = without_poll(vec![path.clone(), deeper.clone()]).await;
+    for path in [path, deeper] {
+        let opened = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        std::os::unix::fs::FileExt::write_at(&opened, b"two", 0).unwrap();
         must_change(&mut watch, &path.display().to_string()).await;
     }
 }
