@@ -6,11 +6,13 @@
 mod admin;
 mod check;
 mod cli;
+mod configuration;
 mod files;
 mod limits;
 mod logging;
 mod proxy_command;
 mod readiness;
+mod seat;
 mod signals;
 mod terminal;
 

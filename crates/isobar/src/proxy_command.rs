@@ -13,10 +13,10 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use isobar_config::Settings;
+use isobar_config::{Settings, Watched};
 use isobar_control::{ClusterHandle, Clusters, Journal};
 use isobar_discovery::SystemLookup;
 use isobar_proxy::{Bound, Inputs, Proxy};
@@ -26,8 +26,10 @@ use tracing::{error, info, warn};
 
 use crate::admin::{self, AdminListener, ProcessMetrics, Subjects};
 use crate::cli::{EXIT_FAILED, EXIT_USAGE, LogLines, ProxyArgs};
+use crate::configuration::{Configuration, Origin};
 use crate::files::{Disk, environment};
 use crate::readiness::{Phase, Readiness};
+use crate::seat::Seat;
 use crate::signals::Signals;
 use crate::{check, files, limits, logging, terminal};
 
@@ -61,12 +63,12 @@ enum StartFailure {
 pub(crate) fn run(args: &ProxyArgs, verbose: u8, lines: LogLines) -> ExitCode {
     let process = ProcessMetrics::new();
     logging::start(verbose, lines);
-    let settings = match settings(args, lines) {
-        Ok(settings) => settings,
+    let origin = match origin(args, lines) {
+        Ok(origin) => origin,
         Err(code) => return code,
     };
     limits::raise_open_files();
-    match start(settings, process).map(Running::finish) {
+    match start(origin, process).map(Running::finish) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             for line in failure.to_string().lines() {
@@ -77,10 +79,10 @@ pub(crate) fn run(args: &ProxyArgs, verbose: u8, lines: LogLines) -> ExitCode {
     }
 }
 
-/// The settings that the command line asks for. What is wrong with them has been told when this gives an exit code.
-fn settings(args: &ProxyArgs, lines: LogLines) -> Result<Settings, ExitCode> {
+/// What the command line asks for. What is wrong with it has been told when this gives an exit code.
+fn origin(args: &ProxyArgs, lines: LogLines) -> Result<Origin, ExitCode> {
     if !args.listen.is_empty() {
-        return isobar_config::from_flags(&args.listen, &args.to, args.policy.as_deref()).map_err(
+        let settings = isobar_config::from_flags(&args.listen, &args.to, args.policy.as_deref()).map_err(
             |problems| {
                 for problem in problems {
                     terminal::complain(&format!("error: {problem}"));
@@ -88,7 +90,13 @@ fn settings(args: &ProxyArgs, lines: LogLines) -> Result<Settings, ExitCode> {
                 terminal::complain("\nFor more information, try 'isobar proxy --help'.");
                 ExitCode::from(EXIT_USAGE)
             },
-        );
+        )?;
+        return Ok(Origin {
+            file: None,
+            settings: Arc::new(settings),
+            document: flags_document(args),
+            watched: Watched { files: Vec::new(), folders: Vec::new() },
+        });
     }
     match isobar_config::load(&args.config, &Disk, &environment) {
         Ok(loaded) => {
@@ -96,7 +104,12 @@ fn settings(args: &ProxyArgs, lines: LogLines) -> Result<Settings, ExitCode> {
                 warn!("{line}");
             }
             info!(config = %args.config.display(), files = loaded.watched.files.len(), "configuration read");
-            Ok(loaded.settings)
+            Ok(Origin {
+                file: Some(args.config.clone()),
+                settings: Arc::new(loaded.settings),
+                document: loaded.document,
+                watched: loaded.watched,
+            })
         }
         Err(findings) => {
             match lines {
@@ -109,31 +122,43 @@ fn settings(args: &ProxyArgs, lines: LogLines) -> Result<Settings, ExitCode> {
     }
 }
 
+/// The configuration file that says what these flags say.
+fn flags_document(args: &ProxyArgs) -> String {
+    // A JSON string is a TOML string.
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let listener = |(index, listen): (usize, &String)| {
+        let name = if index == 0 { "default".to_owned() } else { format!("default-{}", index + 1) };
+        format!("[[listeners]]\nname = \"{name}\"\nlisten = {}\nservice = \"default\"\n\n", quoted(listen))
+    };
+    let listeners: String = args.listen.iter().enumerate().map(listener).collect();
+    let policy =
+        args.policy.as_deref().map_or(String::new(), |policy| format!("policy = {}\n", quoted(policy)));
+    let endpoints: Vec<String> = args.to.iter().map(|to| quoted(to)).collect();
+    format!("{listeners}[services.default]\n{policy}endpoints = [{}]\n", endpoints.join(", "))
+}
+
 /// A started proxy with everything around it.
-struct Running {
-    settings: Arc<Settings>,
+pub(crate) struct Running {
+    configuration: Arc<Configuration>,
     control: Runtime,
     readiness: Arc<Readiness>,
     seat: Arc<Seat>,
     stop: oneshot::Receiver<()>,
-    /// Keeps the owners of the clusters.
-    _clusters: Arc<Clusters<SystemLookup>>,
 }
 
-fn start(settings: Settings, process: ProcessMetrics) -> Result<Running, StartFailure> {
-    let settings = Arc::new(settings);
+fn start(origin: Origin, process: ProcessMetrics) -> Result<Running, StartFailure> {
+    let settings = Arc::clone(&origin.settings);
     let control = control_runtime().map_err(StartFailure::Runtime)?;
     let seat = Arc::new(Seat::default());
     let readiness = Arc::new(Readiness::new());
-    let stop = serve_signals(&control, &seat)?;
-
+    let journal = Journal::default();
     let n_workers = workers(&settings);
     // The standard library's hash keys are its one source of randomness.
     let seed = RandomState::new().hash_one(());
     let clusters = Arc::new(Clusters::new(
         SystemLookup,
         Arc::new(files::endpoints),
-        Journal::default(),
+        journal.clone(),
         n_workers.get(),
         seed,
     ));
@@ -148,22 +173,27 @@ fn start(settings: Settings, process: ProcessMetrics) -> Result<Running, StartFa
     tell_addresses(&bound, admin.as_ref());
     let inputs = Inputs { settings: Arc::clone(&settings), clusters: published, workers: n_workers, seed };
     seat.put(Proxy::start(inputs, bound)?);
+    let configuration = Configuration::new(origin, Arc::clone(&seat), Arc::clone(&clusters), journal);
+    let configuration = Arc::new(configuration);
+    let stop = serve_signals(&control, &seat, &configuration)?;
+    control.spawn(Arc::clone(&configuration).watch());
     if let Some(admin) = admin {
-        let metrics = metrics_renderer(&seat, &clusters, process);
+        let metrics = metrics_renderer(&seat, &clusters, &configuration, process);
         control.spawn(admin.serve(admin::router(Subjects { readiness: Arc::clone(&readiness), metrics })));
     }
     readiness.enter(Phase::Ready);
     info!(workers = n_workers.get(), version = env!("CARGO_PKG_VERSION"), "ready");
-    Ok(Running { settings, control, readiness, seat, stop, _clusters: clusters })
+    Ok(Running { configuration, control, readiness, seat, stop })
 }
 
 impl Running {
     /// Waits for the first stop signal, then lets requests in flight finish. Runs on the main thread, which has nothing
     /// else to do and may therefore block.
     fn finish(self) {
-        let runtime = &self.settings.runtime;
         // The sender lives in the signal task, which ends with the process.
         let _ = self.control.block_on(self.stop);
+        let settings = self.configuration.in_force().settings;
+        let runtime = &settings.runtime;
         self.readiness.enter(Phase::Draining);
         info!(delay = ?runtime.shutdown_delay, grace = ?runtime.shutdown_grace, "not ready any more");
         std::thread::sleep(runtime.shutdown_delay);
@@ -184,24 +214,6 @@ impl Running {
     }
 }
 
-/// Where the proxy is while others may ask it something: empty before its start and after its end.
-#[derive(Default)]
-struct Seat(RwLock<Option<Proxy>>);
-
-impl Seat {
-    fn put(&self, proxy: Proxy) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(proxy);
-    }
-
-    fn take(&self) -> Option<Proxy> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    fn with<T>(&self, ask: impl FnOnce(&Proxy) -> T) -> Option<T> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(ask)
-    }
-}
-
 fn control_runtime() -> io::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
@@ -211,14 +223,23 @@ fn control_runtime() -> io::Result<Runtime> {
         .build()
 }
 
-fn serve_signals(control: &Runtime, seat: &Arc<Seat>) -> Result<oneshot::Receiver<()>, StartFailure> {
+fn serve_signals(
+    control: &Runtime,
+    seat: &Arc<Seat>,
+    configuration: &Arc<Configuration>,
+) -> Result<oneshot::Receiver<()>, StartFailure> {
     let (stop, stopped) = oneshot::channel();
     let _inside = control.enter();
     let signals = Signals::install().map_err(StartFailure::Signals)?;
-    let seat = Arc::clone(seat);
-    control.spawn(signals.serve(stop, move || {
+    let (seat, configuration) = (Arc::clone(seat), Arc::clone(configuration));
+    let reopen = move || {
         seat.with(Proxy::reopen_access_log);
-    }));
+    };
+    let reload = move || {
+        let configuration = Arc::clone(&configuration);
+        tokio::spawn(async move { configuration.reload("SIGHUP").await });
+    };
+    control.spawn(signals.serve(stop, reopen, reload));
     Ok(stopped)
 }
 
@@ -240,12 +261,14 @@ fn tell_addresses(bound: &Bound, admin: Option<&AdminListener>) {
 fn metrics_renderer(
     seat: &Arc<Seat>,
     clusters: &Arc<Clusters<SystemLookup>>,
+    configuration: &Arc<Configuration>,
     process: ProcessMetrics,
 ) -> Arc<admin::RenderMetrics> {
-    let (seat, clusters) = (Arc::clone(seat), Arc::clone(clusters));
+    let (seat, clusters, configuration) = (Arc::clone(seat), Arc::clone(clusters), Arc::clone(configuration));
     Arc::new(move |out: &mut String| {
         seat.with(|proxy| proxy.render_metrics(out));
         isobar_control::render_metrics(&clusters.all(), out);
+        configuration.render_metrics(out);
         process.render(out);
     })
 }

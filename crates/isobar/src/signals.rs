@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | SIGTERM, SIGINT | the first stops gently, the second at once with exit code 1 |
 //! | SIGUSR1 | reopens the access log |
-//! | SIGHUP | logged and ignored, so that a closed terminal does not end a proxy |
+//! | SIGHUP | reads the configuration again |
 //!
 //! SIGPIPE is ignored by Rust's runtime: a closed connection is an error of the write.
 
@@ -39,8 +39,13 @@ impl Signals {
         })
     }
 
-    /// Serves signals until the process ends: sends the first stop, exits on the second.
-    pub(crate) async fn serve(mut self, stop: oneshot::Sender<()>, reopen_access_log: impl Fn()) {
+    /// Serves signals until the process ends: sends the first stop, exits on the second. `reload` must not block.
+    pub(crate) async fn serve(
+        mut self,
+        stop: oneshot::Sender<()>,
+        reopen_access_log: impl Fn(),
+        reload: impl Fn(),
+    ) {
         let mut stop = Some(stop);
         loop {
             let name = tokio::select! {
@@ -52,7 +57,8 @@ impl Signals {
                     continue;
                 }
                 _ = self.hangup.recv() => {
-                    warn!("SIGHUP ignored: this version reads its configuration only at start, so restart it to apply changes");
+                    info!("SIGHUP: reading the configuration again");
+                    reload();
                     continue;
                 }
             };

@@ -159,7 +159,7 @@ fn a_hangup_and_a_request_to_reopen_the_log_leave_it_running() {
     let admin = address(&proxy.wait_for("admin interface listening"));
     proxy.wait_for("ready");
     proxy.send(Signal::HUP);
-    assert_eq!(proxy.wait_for("SIGHUP")["level"], "WARN");
+    proxy.wait_for("SIGHUP");
     proxy.send(Signal::USR1);
     proxy.wait_for("SIGUSR1");
     assert_eq!(get(admin, "/readyz").0, 200);
