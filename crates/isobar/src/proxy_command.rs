@@ -151,6 +151,11 @@ fn start(origin: Origin, process: ProcessMetrics) -> Result<Running, StartFailur
     let control = control_runtime().map_err(StartFailure::Runtime)?;
     let seat = Arc::new(Seat::default());
     let readiness = Arc::new(Readiness::new());
+    // Before anything is served: from here on no signal has its default effect, and none is lost.
+    let signals = {
+        let _inside = control.enter();
+        Signals::install().map_err(StartFailure::Signals)?
+    };
     let journal = Journal::default();
     let n_workers = workers(&settings);
     // The standard library's hash keys are its one source of randomness.
@@ -175,7 +180,7 @@ fn start(origin: Origin, process: ProcessMetrics) -> Result<Running, StartFailur
     seat.put(Proxy::start(inputs, bound)?);
     let configuration = Configuration::new(origin, Arc::clone(&seat), Arc::clone(&clusters), journal);
     let configuration = Arc::new(configuration);
-    let stop = serve_signals(&control, &seat, &configuration)?;
+    let stop = serve_signals(&control, signals, &seat, &configuration);
     control.spawn(Arc::clone(&configuration).watch());
     if let Some(admin) = admin {
         let metrics = metrics_renderer(&seat, &clusters, &configuration, process);
@@ -225,12 +230,11 @@ fn control_runtime() -> io::Result<Runtime> {
 
 fn serve_signals(
     control: &Runtime,
+    signals: Signals,
     seat: &Arc<Seat>,
     configuration: &Arc<Configuration>,
-) -> Result<oneshot::Receiver<()>, StartFailure> {
+) -> oneshot::Receiver<()> {
     let (stop, stopped) = oneshot::channel();
-    let _inside = control.enter();
-    let signals = Signals::install().map_err(StartFailure::Signals)?;
     let (seat, configuration) = (Arc::clone(seat), Arc::clone(configuration));
     let reopen = move || {
         seat.with(Proxy::reopen_access_log);
@@ -240,7 +244,7 @@ fn serve_signals(
         tokio::spawn(async move { configuration.reload("SIGHUP").await });
     };
     control.spawn(signals.serve(stop, reopen, reload));
-    Ok(stopped)
+    stopped
 }
 
 fn workers(settings: &Settings) -> NonZeroUsize {
