@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use isobar_config::Settings;
 use isobar_control::{ClusterHandle, SystemLookup};
+use isobar_core::Address;
 use isobar_proxy::{Bound, Inputs, Proxy};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -41,7 +42,7 @@ const DRAIN_LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Why a start failed; each displays as one or more lines that say what to do.
 #[derive(Debug, thiserror::Error)]
-enum StartFailure {
+pub(crate) enum StartFailure {
     #[error("cannot start the control threads: {0}")]
     Runtime(io::Error),
     #[error("cannot take over the signals: {0}")]
@@ -109,17 +110,21 @@ fn settings(args: &ProxyArgs, lines: LogLines) -> Result<Settings, ExitCode> {
 }
 
 /// A started proxy with everything around it.
-struct Running {
+pub(crate) struct Running {
     settings: Arc<Settings>,
     control: Runtime,
     readiness: Arc<Readiness>,
     seat: Arc<Seat>,
     stop: oneshot::Receiver<()>,
-    /// Keeps the owners of the clusters.
-    _clusters: Arc<[ClusterHandle]>,
+    /// Also keeps the owners of the clusters.
+    clusters: Arc<[ClusterHandle]>,
+    /// Where the listeners listen, in the order of the settings.
+    addresses: Vec<Address>,
+    admin: Option<Address>,
 }
 
-fn start(settings: Settings, process: ProcessMetrics) -> Result<Running, StartFailure> {
+/// Starts a proxy with everything around it; at the return it accepts.
+pub(crate) fn start(settings: Settings, process: ProcessMetrics) -> Result<Running, StartFailure> {
     let settings = Arc::new(settings);
     let control = control_runtime().map_err(StartFailure::Runtime)?;
     let seat = Arc::new(Seat::default());
@@ -140,6 +145,8 @@ fn start(settings: Settings, process: ProcessMetrics) -> Result<Running, StartFa
             .collect()
     };
     tell_addresses(&bound, admin.as_ref());
+    let addresses = bound.addresses().into_iter().map(|(_, address)| address).collect();
+    let admin_address = admin.as_ref().map(|admin| admin.address().clone());
     let inputs = Inputs {
         settings: Arc::clone(&settings),
         clusters: clusters.iter().map(ClusterHandle::published).collect(),
@@ -155,16 +162,42 @@ fn start(settings: Settings, process: ProcessMetrics) -> Result<Running, StartFa
     }
     readiness.enter(Phase::Ready);
     info!(workers = n_workers, version = env!("CARGO_PKG_VERSION"), "ready");
-    Ok(Running { settings, control, readiness, seat, stop, _clusters: clusters })
+    Ok(Running { settings, control, readiness, seat, stop, clusters, addresses, admin: admin_address })
 }
 
 impl Running {
-    /// Waits for the first stop signal, then lets requests in flight finish. Runs on the main thread, which has nothing
-    /// else to do and may therefore block.
-    fn finish(self) {
-        let runtime = &self.settings.runtime;
+    /// Waits for the first stop signal, then drains. Runs on the main thread, which has nothing else to do and may
+    /// therefore block.
+    fn finish(mut self) {
         // The sender lives in the signal task, which ends with the process.
-        let _ = self.control.block_on(self.stop);
+        let _ = self.control.block_on(&mut self.stop);
+        self.drain();
+    }
+
+    /// Where the listeners listen, in the order of the settings.
+    pub(crate) fn addresses(&self) -> &[Address] {
+        &self.addresses
+    }
+
+    /// Where the admin interface listens, where there is one.
+    pub(crate) fn admin_address(&self) -> Option<&Address> {
+        self.admin.as_ref()
+    }
+
+    /// The clusters, in the order of the settings' services.
+    pub(crate) fn clusters(&self) -> &[ClusterHandle] {
+        &self.clusters
+    }
+
+    /// Waits so long for the first stop signal; whether it came. Not to be called again after it came.
+    pub(crate) fn wait_for_stop(&mut self, patience: Duration) -> bool {
+        let stop = &mut self.stop;
+        self.control.block_on(async { tokio::time::timeout(patience, stop).await.is_ok() })
+    }
+
+    /// Lets requests in flight finish, and ends.
+    pub(crate) fn drain(self) {
+        let runtime = &self.settings.runtime;
         self.readiness.enter(Phase::Draining);
         info!(delay = ?runtime.shutdown_delay, grace = ?runtime.shutdown_grace, "not ready any more");
         std::thread::sleep(runtime.shutdown_delay);
