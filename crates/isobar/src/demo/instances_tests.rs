@@ -109,3 +109,15 @@ async fn a_call_to_die_is_answered_before_it_is_obeyed() {
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("heavy dies"), "{answer}");
     until("a refusal", async || ask(instance.address, "/").await.is_err()).await;
 }
+
+#[tokio::test]
+async fn a_killed_instance_comes_back_by_itself() {
+    let instance = instance_aged("plain-2", Duration::ZERO);
+    instance.toggle_life();
+    until("a refusal", async || ask(instance.address, "/").await.is_err()).await;
+    tokio::time::pause();
+    tokio::time::advance(KILLED_FOR).await;
+    tokio::time::resume();
+    until("an answer", async || ask(instance.address, "/").await.is_ok_and(|text| !text.is_empty())).await;
+    assert!(instance.is_alive());
+}

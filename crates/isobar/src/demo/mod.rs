@@ -16,6 +16,7 @@ mod endpoints;
 mod frame;
 mod histogram;
 mod instances;
+mod keys;
 mod ledger;
 mod nature;
 mod picture;
@@ -35,9 +36,10 @@ use isobar_core::Address;
 use tokio::runtime::Runtime;
 
 use self::instances::Instance;
+use self::keys::Wish;
 use self::nature::NATURES;
 use self::picture::{ADMIN_DEFAULT, Condition, Facts, Picture};
-use self::screen::{Screen, Wish};
+use self::screen::Screen;
 use self::traffic::Traffic;
 use crate::admin::ProcessMetrics;
 use crate::cli::{DemoArgs, EXIT_FAILED, LogLines};
@@ -174,15 +176,15 @@ impl Stage {
             let drawn = screen.draw(&view::frame(&picture, Screen::size()));
             let Some(patience) = self.remaining(DRAW_INTERVAL) else { return Ok(()) };
             // A terminal that is gone is a way to end the demo.
-            let Ok(wish) = drawn.and_then(|()| screen::wait_for_wish(patience)) else { return Ok(()) };
-            match wish {
-                Some(Wish::Quit) => return Ok(()),
-                Some(Wish::SelectAbove) => selected = selected.saturating_sub(1),
-                Some(Wish::SelectBelow) => {
-                    selected = (selected + 1).min(picture.rows.len().saturating_sub(1));
+            let Ok(wishes) = drawn.and_then(|()| keys::wait_for_wishes(patience)) else { return Ok(()) };
+            let last = picture.rows.len().saturating_sub(1);
+            for wish in wishes {
+                match wish {
+                    Wish::Quit => return Ok(()),
+                    Wish::SelectAbove => selected = selected.saturating_sub(1),
+                    Wish::SelectBelow => selected = (selected + 1).min(last),
+                    Wish::ToggleLife => self.toggle_life(picture.rows.get(selected).map(|row| &*row.id)),
                 }
-                Some(Wish::ToggleLife) => self.toggle_life(picture.rows.get(selected).map(|row| &*row.id)),
-                None => {}
             }
             if self.proxy.wait_for_stop(Duration::ZERO) {
                 return Ok(());

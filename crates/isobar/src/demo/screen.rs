@@ -1,29 +1,17 @@
-//! The terminal while it shows the live view: taken over, drawn on, read for keys, and given back.
+//! The terminal while it shows the live view: taken over, drawn on, and given back.
 //!
 //! Invariants: the terminal is given back when the screen is dropped, so also by a panic; a stop at once, which runs no
 //! destructors, gives it back by itself (`signals`). A frame is written in one piece, so that nothing flickers.
 
 use std::io::{self, Write};
-use std::time::Duration;
 
 use crossterm::cursor::MoveTo;
-use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use crossterm::queue;
 use crossterm::style::{Attribute, Color, Print, SetAttribute, SetForegroundColor};
 use crossterm::terminal::{BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate};
 
 use super::frame::{Frame, Look, Size};
 use crate::terminal;
-
-/// What a key asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wish {
-    SelectAbove,
-    SelectBelow,
-    /// Kill the selected instance, or revive it.
-    ToggleLife,
-    Quit,
-}
 
 /// The terminal, taken over.
 pub(super) struct Screen {
@@ -100,37 +88,6 @@ fn encode_look(look: Look, coloured: bool, out: &mut Vec<u8>) -> io::Result<()> 
     }
 }
 
-/// Waits for a key that asks for something; `None` when `patience` is over or something else happened, such as a
-/// change of the terminal's size.
-///
-/// # Errors
-///
-/// Fails when the terminal is gone.
-pub(super) fn wait_for_wish(patience: Duration) -> io::Result<Option<Wish>> {
-    if !event::poll(patience)? {
-        return Ok(None);
-    }
-    Ok(match event::read()? {
-        Event::Key(key) => wish(&key),
-        _ => None,
-    })
-}
-
-fn wish(key: &KeyEvent) -> Option<Wish> {
-    if key.kind == KeyEventKind::Release {
-        return None;
-    }
-    match key.code {
-        // In raw mode Ctrl-C is a key and sends no signal.
-        KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => Some(Wish::Quit),
-        KeyCode::Char('q') => Some(Wish::Quit),
-        KeyCode::Char('k') => Some(Wish::ToggleLife),
-        KeyCode::Up => Some(Wish::SelectAbove),
-        KeyCode::Down => Some(Wish::SelectBelow),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -149,17 +106,5 @@ mod tests {
         assert!(encoded(true).contains("\x1b[38;5;"), "{:?}", encoded(true));
         assert!(!encoded(false).contains("\x1b[38;5;"), "{:?}", encoded(false));
         assert!(encoded(false).contains("good") && encoded(false).contains("faint"));
-    }
-
-    #[test]
-    fn every_key_of_the_hints_is_obeyed_and_others_are_not() {
-        let press = |code, modifiers| wish(&KeyEvent::new(code, modifiers));
-        assert_eq!(press(KeyCode::Char('q'), KeyModifiers::NONE), Some(Wish::Quit));
-        assert_eq!(press(KeyCode::Char('c'), KeyModifiers::CONTROL), Some(Wish::Quit));
-        assert_eq!(press(KeyCode::Char('c'), KeyModifiers::NONE), None);
-        assert_eq!(press(KeyCode::Char('k'), KeyModifiers::NONE), Some(Wish::ToggleLife));
-        assert_eq!(press(KeyCode::Up, KeyModifiers::NONE), Some(Wish::SelectAbove));
-        assert_eq!(press(KeyCode::Down, KeyModifiers::NONE), Some(Wish::SelectBelow));
-        assert_eq!(press(KeyCode::Enter, KeyModifiers::NONE), None);
     }
 }
