@@ -62,6 +62,14 @@ pub(crate) struct Origin {
     pub(crate) watched: Watched,
 }
 
+impl Origin {
+    /// From a configuration that was read: from `file`, which is followed from then on, or from nowhere that lasts.
+    pub(crate) fn of(loaded: Loaded, file: Option<PathBuf>) -> Self {
+        let Loaded { settings, watched, document, .. } = loaded;
+        Self { file, settings: Arc::new(settings), document, watched }
+    }
+}
+
 /// The configuration of the running process.
 pub(crate) struct Configuration {
     file: Option<PathBuf>,
