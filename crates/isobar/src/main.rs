@@ -6,6 +6,7 @@
 mod admin;
 mod check;
 mod cli;
+mod configuration;
 mod files;
 mod limits;
 mod logging;

@@ -14,7 +14,7 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use isobar_config::Settings;
 use isobar_control::{ClusterHandle, Clusters, Journal};
@@ -24,8 +24,9 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
-use crate::admin::{self, AdminListener, ProcessMetrics, Subjects};
+use crate::admin::{self, Access, AdminListener, ProcessMetrics, Subjects};
 use crate::cli::{EXIT_FAILED, EXIT_USAGE, LogLines, ProxyArgs};
+use crate::configuration::{self, Applied, ConfigurationReport, Configured};
 use crate::files::{Disk, environment};
 use crate::readiness::{Phase, Readiness};
 use crate::signals::Signals;
@@ -54,6 +55,8 @@ enum StartFailure {
     #[error(transparent)]
     Admin(#[from] admin::AdminBindError),
     #[error(transparent)]
+    Token(#[from] admin::TokenError),
+    #[error(transparent)]
     Proxy(#[from] isobar_proxy::StartError),
 }
 
@@ -61,12 +64,12 @@ enum StartFailure {
 pub(crate) fn run(args: &ProxyArgs, verbose: u8, lines: LogLines) -> ExitCode {
     let process = ProcessMetrics::new();
     logging::start(verbose, lines);
-    let settings = match settings(args, lines) {
-        Ok(settings) => settings,
+    let (settings, unchanged) = match settings(args, lines) {
+        Ok(read) => read,
         Err(code) => return code,
     };
     limits::raise_open_files();
-    match start(settings, process).map(Running::finish) {
+    match start(settings, unchanged, process).map(Running::finish) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             for line in failure.to_string().lines() {
@@ -78,17 +81,17 @@ pub(crate) fn run(args: &ProxyArgs, verbose: u8, lines: LogLines) -> ExitCode {
 }
 
 /// The settings that the command line asks for. What is wrong with them has been told when this gives an exit code.
-fn settings(args: &ProxyArgs, lines: LogLines) -> Result<Settings, ExitCode> {
+fn settings(args: &ProxyArgs, lines: LogLines) -> Result<(Settings, Unchanged), ExitCode> {
     if !args.listen.is_empty() {
-        return isobar_config::from_flags(&args.listen, &args.to, args.policy.as_deref()).map_err(
-            |problems| {
-                for problem in problems {
-                    terminal::complain(&format!("error: {problem}"));
-                }
-                terminal::complain("\nFor more information, try 'isobar proxy --help'.");
-                ExitCode::from(EXIT_USAGE)
-            },
-        );
+        let read = isobar_config::from_flags(&args.listen, &args.to, args.policy.as_deref());
+        let settings = read.map_err(|problems| {
+            for problem in problems {
+                terminal::complain(&format!("error: {problem}"));
+            }
+            terminal::complain("\nFor more information, try 'isobar proxy --help'.");
+            ExitCode::from(EXIT_USAGE)
+        })?;
+        return Ok((settings, Unchanged::new("the command line".to_owned(), String::new())));
     }
     match isobar_config::load(&args.config, &Disk, &environment) {
         Ok(loaded) => {
@@ -96,7 +99,8 @@ fn settings(args: &ProxyArgs, lines: LogLines) -> Result<Settings, ExitCode> {
                 warn!("{line}");
             }
             info!(config = %args.config.display(), files = loaded.watched.files.len(), "configuration read");
-            Ok(loaded.settings)
+            let unchanged = Unchanged::new(args.config.display().to_string(), loaded.document);
+            Ok((loaded.settings, unchanged))
         }
         Err(findings) => {
             match lines {
@@ -120,7 +124,7 @@ struct Running {
     _clusters: Arc<Clusters<SystemLookup>>,
 }
 
-fn start(settings: Settings, process: ProcessMetrics) -> Result<Running, StartFailure> {
+fn start(settings: Settings, unchanged: Unchanged, process: ProcessMetrics) -> Result<Running, StartFailure> {
     let settings = Arc::new(settings);
     let control = control_runtime().map_err(StartFailure::Runtime)?;
     let seat = Arc::new(Seat::default());
@@ -130,27 +134,31 @@ fn start(settings: Settings, process: ProcessMetrics) -> Result<Running, StartFa
     let n_workers = workers(&settings);
     // The standard library's hash keys are its one source of randomness.
     let seed = RandomState::new().hash_one(());
-    let clusters = Arc::new(Clusters::new(
-        SystemLookup,
-        Arc::new(files::endpoints),
-        Journal::default(),
-        n_workers.get(),
-        seed,
-    ));
+    let journal = Journal::default();
+    let (lookup, read) = (SystemLookup, Arc::new(files::endpoints));
+    let clusters = Arc::new(Clusters::new(lookup, read, journal.clone(), n_workers.get(), seed));
     let prepared = control.block_on(clusters.prepare(&settings.services))?;
     let bound = isobar_proxy::bind(&settings)?;
     let admin = match &settings.admin {
-        Some(admin) => Some(control.block_on(AdminListener::bind(&admin.listen))?),
+        Some(admin) => Some((control.block_on(AdminListener::bind(&admin.listen))?, Access::read(admin)?)),
         None => None,
     };
     let published = prepared.handles().iter().map(ClusterHandle::published).collect();
     control.block_on(clusters.commit(prepared));
-    tell_addresses(&bound, admin.as_ref());
+    tell_addresses(&bound, admin.as_ref().map(|(listener, _)| listener));
     let inputs = Inputs { settings: Arc::clone(&settings), clusters: published, workers: n_workers, seed };
     seat.put(Proxy::start(inputs, bound)?);
-    if let Some(admin) = admin {
-        let metrics = metrics_renderer(&seat, &clusters, process);
-        control.spawn(admin.serve(admin::router(Subjects { readiness: Arc::clone(&readiness), metrics })));
+    if let Some((listener, access)) = admin {
+        let configuration: Arc<dyn Configured> = Arc::new(unchanged);
+        let subjects = Subjects {
+            readiness: Arc::clone(&readiness),
+            metrics: metrics_renderer(&seat, &clusters, &configuration, process),
+            clusters: Arc::clone(&clusters),
+            journal,
+            configuration,
+            access: Arc::new(access),
+        };
+        control.spawn(listener.serve(admin::router(subjects)));
     }
     readiness.enter(Phase::Ready);
     info!(workers = n_workers.get(), version = env!("CARGO_PKG_VERSION"), "ready");
@@ -181,6 +189,26 @@ impl Running {
         }
         info!("stopped");
         self.control.shutdown_background();
+    }
+}
+
+/// The configuration of the start, which nothing replaces.
+struct Unchanged(ConfigurationReport);
+
+impl Unchanged {
+    fn new(from: String, document: String) -> Self {
+        let (applied_at, document) = (SystemTime::now(), document.into());
+        Self(ConfigurationReport { revision: 1, applied_at, from, document, refused: None })
+    }
+}
+
+impl Configured for Unchanged {
+    fn report(&self) -> ConfigurationReport {
+        self.0.clone()
+    }
+
+    fn put(&self, _text: String) -> Applied<'_> {
+        Box::pin(async { Err("the configuration is changed by a restart".to_owned()) })
     }
 }
 
@@ -240,12 +268,17 @@ fn tell_addresses(bound: &Bound, admin: Option<&AdminListener>) {
 fn metrics_renderer(
     seat: &Arc<Seat>,
     clusters: &Arc<Clusters<SystemLookup>>,
+    configuration: &Arc<dyn Configured>,
     process: ProcessMetrics,
 ) -> Arc<admin::RenderMetrics> {
-    let (seat, clusters) = (Arc::clone(seat), Arc::clone(clusters));
+    let (seat, clusters, configuration) = (Arc::clone(seat), Arc::clone(clusters), Arc::clone(configuration));
     Arc::new(move |out: &mut String| {
         seat.with(|proxy| proxy.render_metrics(out));
         isobar_control::render_metrics(&clusters.all(), out);
+        let report = configuration.report();
+        // A clock that was set back gives an age of zero.
+        let age = report.applied_at.elapsed().unwrap_or_default();
+        configuration::render_metrics(report.revision, 0, age, out);
         process.render(out);
     })
 }
