@@ -145,11 +145,24 @@ impl Isobar {
         client.response("GET")
     }
 
+    /// Where the admin interface listens.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.address("admin interface listening", None)
+    }
+
     /// One GET to the admin interface.
     pub fn admin(&self, path: &str) -> Response {
-        let mut client = Client::connect(self.address("admin interface listening", None));
-        client.send(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"));
-        client.response("GET")
+        self.admin_call("GET", path, "host: localhost\r\n", "")
+    }
+
+    /// One call to the admin interface, with these lines of fields.
+    pub fn admin_call(&self, method: &str, path: &str, fields: &str, body: &str) -> Response {
+        let mut client = Client::connect(self.admin_address());
+        let length = body.len();
+        client.send(format!(
+            "{method} {path} HTTP/1.1\r\n{fields}content-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        ));
+        client.response(method)
     }
 
     /// Every sample of `/metrics`.

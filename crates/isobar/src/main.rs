@@ -14,6 +14,7 @@ mod log_tail;
 mod logging;
 mod proxy_command;
 mod readiness;
+mod reload;
 mod seat;
 mod signals;
 mod terminal;

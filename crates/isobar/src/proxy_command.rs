@@ -25,11 +25,12 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
-use crate::admin::{self, AdminListener, ProcessMetrics, Subjects};
+use crate::admin::{self, Access, AdminListener, ProcessMetrics, Subjects};
 use crate::cli::{EXIT_FAILED, EXIT_USAGE, LogLines, ProxyArgs};
-use crate::configuration::{Configuration, Origin};
+use crate::configuration::Configured;
 use crate::files::{Disk, environment};
 use crate::readiness::{Phase, Readiness};
+use crate::reload::{Configuration, Origin};
 use crate::seat::Seat;
 use crate::signals::Signals;
 use crate::{check, files, limits, logging, terminal};
@@ -56,6 +57,8 @@ pub(crate) enum StartFailure {
     Bind(#[from] isobar_proxy::BindErrors),
     #[error(transparent)]
     Admin(#[from] admin::AdminBindError),
+    #[error(transparent)]
+    Token(#[from] admin::TokenError),
     #[error(transparent)]
     Proxy(#[from] isobar_proxy::StartError),
 }
@@ -171,23 +174,30 @@ pub(crate) fn start(origin: Origin, process: ProcessMetrics) -> Result<Running, 
     let prepared = control.block_on(clusters.prepare(&settings.services))?;
     let bound = isobar_proxy::bind(&settings)?;
     let admin = match &settings.admin {
-        Some(admin) => Some(control.block_on(AdminListener::bind(&admin.listen))?),
+        Some(admin) => Some((control.block_on(AdminListener::bind(&admin.listen))?, Access::read(admin)?)),
         None => None,
     };
     let published = prepared.handles().iter().map(ClusterHandle::published).collect();
     control.block_on(clusters.commit(prepared));
-    tell_addresses(&bound, admin.as_ref());
+    tell_addresses(&bound, admin.as_ref().map(|(listener, _)| listener));
     let addresses = bound.addresses().into_iter().map(|(_, address)| address).collect();
-    let admin_address = admin.as_ref().map(|admin| admin.address().clone());
+    let admin_address = admin.as_ref().map(|(listener, _)| listener.address().clone());
     let inputs = Inputs { settings: Arc::clone(&settings), clusters: published, workers: n_workers, seed };
     seat.put(Proxy::start(inputs, bound)?);
-    let configuration = Configuration::new(origin, Arc::clone(&seat), Arc::clone(&clusters), journal);
+    let configuration = Configuration::new(origin, Arc::clone(&seat), Arc::clone(&clusters), journal.clone());
     let configuration = Arc::new(configuration);
     let stop = serve_signals(&control, signals, &seat, &configuration);
     control.spawn(Arc::clone(&configuration).watch());
-    if let Some(admin) = admin {
-        let metrics = metrics_renderer(&seat, &clusters, &configuration, process);
-        control.spawn(admin.serve(admin::router(Subjects { readiness: Arc::clone(&readiness), metrics })));
+    if let Some((listener, access)) = admin {
+        let subjects = Subjects {
+            readiness: Arc::clone(&readiness),
+            metrics: metrics_renderer(&seat, &clusters, &configuration, process),
+            clusters: Arc::clone(&clusters),
+            journal,
+            configuration: Arc::clone(&configuration) as Arc<dyn Configured>,
+            access: Arc::new(access),
+        };
+        control.spawn(listener.serve(admin::router(subjects)));
     }
     readiness.enter(Phase::Ready);
     info!(workers = n_workers.get(), version = env!("CARGO_PKG_VERSION"), "ready");
@@ -226,7 +236,7 @@ impl Running {
 
     /// Lets requests in flight finish, and ends.
     pub(crate) fn drain(self) {
-        let settings = self.configuration.in_force().settings;
+        let settings = self.configuration.settings();
         let runtime = &settings.runtime;
         self.readiness.enter(Phase::Draining);
         info!(delay = ?runtime.shutdown_delay, grace = ?runtime.shutdown_grace, "not ready any more");

@@ -43,9 +43,9 @@ use self::screen::Screen;
 use self::traffic::Traffic;
 use crate::admin::ProcessMetrics;
 use crate::cli::{DemoArgs, EXIT_FAILED, LogLines};
-use crate::configuration::Origin;
 use crate::log_tail::LogTail;
 use crate::proxy_command::{Running, StartFailure};
+use crate::reload::Origin;
 use crate::{limits, logging, proxy_command, terminal};
 
 /// Where the proxy listens unless told otherwise.
