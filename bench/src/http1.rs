@@ -1,14 +1,12 @@
 //! The HTTP/1.1 comparison: peers in turns, several rounds, order rotated.
 
-use std::path::PathBuf;
-
 use crate::error::BenchError;
 use crate::layout::Layout;
 use crate::load::{self, Workload};
 use crate::machine::Machine;
 use crate::measure;
 use crate::origin::Origins;
-use crate::peer::Peer;
+use crate::peer::{Binaries, Peer};
 use crate::process::output_of;
 use crate::report;
 
@@ -27,8 +25,8 @@ pub struct Http1Plan {
     pub warm_up_seconds: u32,
     /// Kept connections of the load generator.
     pub connections: u32,
-    /// A binary to measure instead of building one.
-    pub isobar: Option<PathBuf>,
+    /// Binaries to measure instead of building one.
+    pub binaries: Binaries,
     /// Whether the report is worth keeping with the sources.
     pub keep: bool,
 }
@@ -91,7 +89,7 @@ pub fn run_http1(plan: &Http1Plan) -> Result<String, BenchError> {
 fn start_all(layout: &Layout, plan: &Http1Plan, origins: &Origins, findings: &mut Findings) -> Vec<Peer> {
     let mut peers = Vec::new();
     for name in &plan.peers {
-        match Peer::start(layout, name, origins.addresses(), plan.isobar.as_deref()) {
+        match Peer::start(layout, name, origins.addresses(), &plan.binaries) {
             Ok(peer) => {
                 findings.versions.push((peer.name, peer.version.clone()));
                 peers.push(peer);

@@ -1,7 +1,6 @@
 //! What an idle connection costs: many kept connections, each after one request, and the growth of the proxy.
 
 use std::net::TcpStream;
-use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use crate::load::Workload;
 use crate::machine::Machine;
 use crate::measure;
 use crate::origin::Origins;
-use crate::peer::Peer;
+use crate::peer::{Binaries, Peer};
 use crate::report;
 use crate::wire;
 
@@ -29,8 +28,8 @@ pub struct IdlePlan {
     pub peers: Vec<String>,
     /// Connections held open.
     pub connections: u32,
-    /// A binary to measure instead of building one.
-    pub isobar: Option<PathBuf>,
+    /// Binaries to measure instead of building one.
+    pub binaries: Binaries,
     /// Whether the report is worth keeping with the sources.
     pub keep: bool,
 }
@@ -55,7 +54,7 @@ pub fn run_idle(plan: &IdlePlan) -> Result<String, BenchError> {
         .iter()
         .map(|name| {
             eprintln!("idle: {name}");
-            let sizes = Peer::start(&layout, name, origins.addresses(), plan.isobar.as_deref())
+            let sizes = Peer::start(&layout, name, origins.addresses(), &plan.binaries)
                 .map_err(|error| error.to_string())
                 .and_then(|mut peer| hold(&peer, plan.connections).map_err(|error| peer.explain(&error)));
             IdleSeries { peer: name.clone(), sizes }

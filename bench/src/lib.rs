@@ -27,4 +27,4 @@ pub use error::BenchError;
 pub use http1::{Http1Plan, run_http1};
 pub use idle::{IdlePlan, run_idle};
 pub use load::Workload;
-pub use peer::peer_names;
+pub use peer::{BASELINE, Binaries, peer_names};

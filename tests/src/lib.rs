@@ -12,6 +12,7 @@
 mod client;
 pub mod dirty;
 mod isobar;
+mod load;
 mod origin;
 pub mod real;
 pub mod servers;
@@ -20,6 +21,7 @@ mod wait;
 
 pub use client::{Client, Response};
 pub use isobar::{Isobar, Metrics};
+pub use load::Load;
 pub use origin::{Origin, Visit};
-pub use setup::{one_service, refusing_address, watching};
-pub use wait::{PATIENCE, wait_for};
+pub use setup::{one_service, refusing_address, save, watching};
+pub use wait::{PATIENCE, SECOND_WITH_SLACK, wait_for, wait_up_to};

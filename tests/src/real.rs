@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use crate::wait_for;
 
@@ -36,11 +36,16 @@ impl Program {
         });
         self
     }
+
+    /// Sends a signal to its process group.
+    pub fn signal(&self, signal: Signal) {
+        rustix::process::kill_process_group(Pid::from_child(&self.child), signal).unwrap();
+    }
 }
 
 impl Drop for Program {
     fn drop(&mut self) {
-        let group = rustix::process::Pid::from_child(&self.child);
+        let group = Pid::from_child(&self.child);
         // A group that ended already needs no signal.
         let _ = rustix::process::kill_process_group(group, Signal::KILL);
         self.child.wait().unwrap();

@@ -1,6 +1,7 @@
 //! Configurations and endpoints that several tests begin with.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 
 use crate::Origin;
@@ -18,6 +19,13 @@ pub fn one_service(endpoints: &[SocketAddr], listener: &str, service: &str) -> S
 /// An address where connections are refused.
 pub fn refusing_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// Saves a file whole: nobody sees a part of it.
+pub fn save(path: &Path, text: impl AsRef<[u8]>) {
+    let new = path.with_extension("new");
+    std::fs::write(&new, text).unwrap();
+    std::fs::rename(new, path).unwrap();
 }
 
 /// An endpoint that sends these bytes for a request head and then waits; the receiver tells for each connection

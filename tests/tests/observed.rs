@@ -176,7 +176,8 @@ fn families(text: &str) -> BTreeMap<&str, &str> {
 fn the_metrics_that_the_interface_promises_are_there_from_the_start() {
     let origin = Origin::answering("x");
     let isobar = Isobar::start(&one_service(&[origin.address], "", ""));
-    let response = isobar.admin("/metrics");
+    let fields = "host: localhost\r\naccept: application/openmetrics-text\r\n";
+    let response = isobar.admin_call("GET", "/metrics", fields, "");
     assert!(response.header("content-type").unwrap().starts_with("application/openmetrics-text"));
     let text = response.text();
     assert!(text.ends_with("# EOF\n"));
@@ -194,6 +195,12 @@ fn the_metrics_that_the_interface_promises_are_there_from_the_start() {
         ("isobar_in_flight", "gauge"),
         ("isobar_picks", "counter"),
         ("isobar_access_log_lines_lost", "counter"),
+        ("isobar_endpoint_events", "counter"),
+        ("isobar_probes", "counter"),
+        ("isobar_discovery_age_seconds", "gauge"),
+        ("isobar_configuration_applied", "counter"),
+        ("isobar_configuration_refused", "counter"),
+        ("isobar_configuration_age_seconds", "gauge"),
     ] {
         assert_eq!(found.get(name), Some(&kind), "{name}");
     }

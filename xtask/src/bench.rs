@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use isobar_bench::{Http1Plan, IdlePlan, Workload, peer_names, run_http1, run_idle};
+use isobar_bench::{BASELINE, Binaries, Http1Plan, IdlePlan, Workload, peer_names, run_http1, run_idle};
 
 /// Arguments of `cargo xtask bench`.
 #[derive(Debug, Args)]
@@ -47,6 +47,9 @@ struct Http1Args {
     /// Measure this binary instead of building one.
     #[arg(long)]
     isobar: Option<PathBuf>,
+    /// Measure this earlier build beside it, as the peer `isobar-base`.
+    #[arg(long)]
+    baseline: Option<PathBuf>,
     /// Write the reports to bench/results instead of target/bench-run.
     #[arg(long)]
     keep: bool,
@@ -63,6 +66,9 @@ struct IdleArgs {
     /// Measure this binary instead of building one.
     #[arg(long)]
     isobar: Option<PathBuf>,
+    /// Measure this earlier build beside it, as the peer `isobar-base`.
+    #[arg(long)]
+    baseline: Option<PathBuf>,
     /// Write the reports to bench/results instead of target/bench-run.
     #[arg(long)]
     keep: bool,
@@ -75,7 +81,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), String> {
         What::Idle(args) => run_idle(&IdlePlan {
             peers: args.peers.clone(),
             connections: args.connections,
-            isobar: args.isobar.clone(),
+            binaries: Binaries { isobar: args.isobar.clone(), baseline: args.baseline.clone() },
             keep: args.keep,
         }),
     };
@@ -84,7 +90,11 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), String> {
 }
 
 fn http1_plan(args: &Http1Args) -> Http1Plan {
-    let default_peers = peer_names().into_iter().filter(|name| !(args.quick && *name == "pingora"));
+    let default_peers = peer_names().into_iter().filter(|name| match *name {
+        "pingora" => !args.quick,
+        BASELINE => args.baseline.is_some(),
+        _ => true,
+    });
     let peers =
         if args.peers.is_empty() { default_peers.map(str::to_owned).collect() } else { args.peers.clone() };
     let asked = |workload: &Workload| {
@@ -101,7 +111,7 @@ fn http1_plan(args: &Http1Args) -> Http1Plan {
         seconds: args.seconds.unwrap_or(if args.quick { 1 } else { 3 }),
         warm_up_seconds: u32::from(!args.quick),
         connections: args.connections,
-        isobar: args.isobar.clone(),
+        binaries: Binaries { isobar: args.isobar.clone(), baseline: args.baseline.clone() },
         keep: args.keep,
     }
 }

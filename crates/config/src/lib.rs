@@ -58,6 +58,7 @@ pub use diagnose::{Diagnostic, Diagnostics, FINDINGS_MAX, Severity};
 pub use endpoints::read_endpoints;
 pub use flags::from_flags;
 pub use include::{FILE_BYTES_MAX, FILES_MAX, FileSource, pattern_matches};
+pub use keys::{PRIORITY_MAX, WEIGHT_MAX};
 pub use load::{Loaded, Watched, load, load_text};
 pub use place::{FileId, Place, Source, Sources};
 pub use reference_page::reference;
@@ -72,4 +73,5 @@ pub use settings::{
     ListenerTimeouts, LogFormat, LogTarget, PathRewrite, RetrySettings, Rewrite, RouteAction, RouteSettings,
     RuntimeSettings, Settings, SplitEntry,
 };
+pub use text::{label_problem, name_problem};
 pub use units::{UnitError, format_duration, format_size, parse_duration, parse_size};

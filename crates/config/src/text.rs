@@ -79,26 +79,33 @@ fn socket_path_too_long(path: &Path, place: &Place) -> Option<Diagnostic> {
 
 /// A name that can stand in a URL, a log line and a metric as it is.
 pub(crate) fn check_name(cx: &Context<'_>, name: &Placed<String>, what: &str) {
+    if let Some(problem) = name_problem(&name.value) {
+        let finding = Diagnostic::error(&name.place, format!("the name of {what} {problem}"));
+        cx.reports.add(finding.help("a name has letters, digits, `.`, `_` and `-`"));
+    }
+}
+
+/// What keeps a text from being a name, to be put behind the name of the thing; `None` where it is one.
+pub fn name_problem(text: &str) -> Option<String> {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let problem = if name.value.is_empty() {
-        "is empty".to_owned()
-    } else if name.value.len() > NAME_MAX {
-        format!("has {} bytes, at most {NAME_MAX} are allowed", name.value.len())
-    } else if let Some(c) = name.value.chars().find(|&c| !legal(c)) {
-        format!("\"{}\" contains {c:?}", name.value)
+    if text.is_empty() {
+        Some("is empty".to_owned())
+    } else if text.len() > NAME_MAX {
+        Some(format!("has {} bytes, at most {NAME_MAX} are allowed", text.len()))
     } else {
-        return;
-    };
-    let finding = Diagnostic::error(&name.place, format!("the name of {what} {problem}"));
-    cx.reports.add(finding.help("a name has letters, digits, `.`, `_` and `-`"));
+        text.chars().find(|&c| !legal(c)).map(|c| format!("\"{text}\" contains {c:?}"))
+    }
 }
 
 /// A name for people: any printable text of bounded length.
 pub(crate) fn check_label(cx: &Context<'_>, name: &Placed<String>, what: &str) {
-    let bad =
-        name.value.is_empty() || name.value.len() > NAME_MAX || name.value.chars().any(char::is_control);
-    if bad {
-        let message = format!("{what} must have 1 to {NAME_MAX} bytes and no control characters");
-        cx.reports.add(Diagnostic::error(&name.place, message));
+    if let Some(problem) = label_problem(&name.value) {
+        cx.reports.add(Diagnostic::error(&name.place, format!("{what} {problem}")));
     }
+}
+
+/// What keeps a text from being a label, such as an endpoint's id, to be put behind the name of the thing.
+pub fn label_problem(text: &str) -> Option<String> {
+    let bad = text.is_empty() || text.len() > NAME_MAX || text.chars().any(char::is_control);
+    bad.then(|| format!("must have 1 to {NAME_MAX} bytes and no control characters"))
 }

@@ -4,10 +4,12 @@
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use isobar_core::EventKind;
 
 use crate::handle::ClusterHandle;
+use crate::sources::SourceReport;
 
 /// How often each kind of event happened to one cluster.
 #[derive(Debug, Default)]
@@ -50,13 +52,19 @@ fn sources(clusters: &[ClusterHandle], out: &mut String) {
         sample(out, "isobar_discovery_failing", &labels, u64::from(report.problem.is_some()));
     }
     out.push_str("# TYPE isobar_discovery_age_seconds gauge\n# UNIT isobar_discovery_age_seconds seconds\n");
-    out.push_str("# HELP isobar_discovery_age_seconds Since a source of endpoints was last read as it is.\n");
+    out.push_str("# HELP isobar_discovery_age_seconds Since a source that fails was last read; 0 while it can be read.\n");
     for (service, report) in &reports {
-        // A clock that was set back gives an age of zero.
-        let Some(age) = report.updated.map(|updated| updated.elapsed().unwrap_or_default()) else { continue };
         let labels = [("service", *service), ("source", &*report.name)];
-        sample(out, "isobar_discovery_age_seconds", &labels, age.as_secs());
+        sample(out, "isobar_discovery_age_seconds", &labels, age(report).as_secs());
     }
+}
+
+/// How old the endpoints of a source are: a watched source is read when it changes, so while it can be read what it
+/// said last is what it says now.
+fn age(report: &SourceReport) -> Duration {
+    // A clock that was set back gives an age of zero.
+    let since = report.updated.map(|updated| updated.elapsed().unwrap_or_default());
+    since.filter(|_| report.problem.is_some()).unwrap_or_default()
 }
 
 fn family(out: &mut String, name: &str, kind: &str, help: &str) {

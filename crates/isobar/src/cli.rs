@@ -3,8 +3,10 @@
 //! Invariants: only commands that do something are listed; every command shows an example in its help. A usage error
 //! ends with exit code 2, which is clap's own.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -22,8 +24,12 @@ pub(crate) const EXIT_USAGE: u8 = 2;
 /// The configuration file where none is named.
 const DEFAULT_CONFIG: &str = "isobar.toml";
 
+/// The largest rate of the demo's traffic: it shows how requests spread, and measures nothing.
+const DEMO_RATE_MAX: i64 = 5_000;
+
 const EXAMPLES: &str = "\
 Examples:
+  isobar demo
   isobar proxy --listen :8080 --to 127.0.0.1:9001 --to 127.0.0.1:9002
   isobar check isobar.toml";
 
@@ -35,6 +41,14 @@ Examples:
 Addresses: HOST:PORT, :PORT, [::1]:PORT, unix:/path
 
 Signals: SIGTERM and SIGINT drain (a second one stops at once), SIGUSR1 reopens the access log";
+
+const DEMO_EXAMPLES: &str = "\
+Examples:
+  isobar demo
+  isobar demo --for 30s --rate 1000
+  isobar demo --listen 127.0.0.1:8081 --admin 127.0.0.1:9901
+
+Keys: up and down select an instance, k kills or revives it, q or Ctrl-C ends the demo";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
@@ -68,6 +82,9 @@ pub(crate) enum Command {
     /// Run the load balancer
     #[command(after_help = PROXY_EXAMPLES)]
     Proxy(ProxyArgs),
+    /// Run sample instances, a proxy and traffic on this machine, and watch them
+    #[command(after_help = DEMO_EXAMPLES)]
+    Demo(DemoArgs),
     /// Check configuration files and show every error in them
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
@@ -94,6 +111,26 @@ pub(crate) struct ProxyArgs {
     /// How an endpoint is chosen for a request
     #[arg(long, value_name = "NAME", requires = "listen", value_parser = policy_names())]
     pub(crate) policy: Option<String>,
+}
+
+/// Arguments of `isobar demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// End after this time, such as 30s or 5m; without it, on Ctrl-C
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    pub(crate) lasts: Option<Duration>,
+
+    /// Where the proxy listens: IP:PORT [default: 127.0.0.1:8080, or a free port where that is taken]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
+
+    /// Where the admin interface listens: IP:PORT [default: 127.0.0.1:9900, or a free port where that is taken]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) admin: Option<SocketAddr>,
+
+    /// Requests a second
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=DEMO_RATE_MAX))]
+    pub(crate) rate: u32,
 }
 
 /// Arguments of `isobar check`.
@@ -123,6 +160,13 @@ pub(crate) enum LogLines {
     Text,
     /// One JSON object a line
     Json,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    isobar_config::parse_duration(text).map_err(|error| match error.suggestion {
+        Some(suggestion) => format!("{}; did you mean {suggestion}?", error.problem),
+        None => error.problem,
+    })
 }
 
 fn policy_names() -> PossibleValuesParser {
@@ -166,6 +210,9 @@ mod tests {
             "isobar proxy --to 127.0.0.1:2",
             "isobar proxy --policy p2c",
             "isobar proxy --listen :1 --to 127.0.0.1:2 --policy fastest",
+            "isobar demo --for 30",
+            "isobar demo --rate 0",
+            "isobar demo --listen nowhere",
             "isobar check",
             "isobar check --schema a.toml",
         ] {

@@ -1,310 +1,41 @@
-//! The configuration in force, and how another one takes its place: all of it or nothing.
-//!
-//! ```text
-//! file changed, SIGHUP -> load ----.
-//! PUT /api/v1/config -> load_text -+-> check restarts -> prepare clusters -> apply to the proxy -> commit clusters
-//!                                       `-------- may fail: nothing has changed --------'
-//! ```
-//!
-//! Invariants: one change at a time; a refused one leaves everything as it was and is remembered with its reason until
-//! the next that is accepted; the same reason is logged once in a row. A configuration that was put holds until the
-//! file is loaded again, and is never written to disk.
-#![expect(
-    dead_code,
-    reason = "the admin interface shows and puts configurations; it is the next to be wired"
-)]
+//! The configuration that runs, as the admin interface and the metrics see it.
 
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use isobar_config::{Diagnostics, Loaded, Settings, Watched};
-use isobar_control::{ClusterHandle, Clusters, Journal};
-use isobar_discovery::{FileWatch, SystemLookup};
-use isobar_proxy::{Applied, Update};
-use tracing::{debug, info, warn};
-
-use crate::files::{Disk, environment};
-use crate::seat::Seat;
-
-/// What is running.
+/// What runs, since when, and what was refused after it.
 #[derive(Debug, Clone)]
-pub(crate) struct InForce {
-    pub(crate) settings: Arc<Settings>,
-    /// The configuration as one text, secrets left out.
-    pub(crate) document: Arc<str>,
-    /// Counts the configurations of this process, from 1.
+pub(crate) struct ConfigurationReport {
+    /// Rises with each configuration that is applied; 1 at the start.
     pub(crate) revision: u64,
     pub(crate) applied_at: SystemTime,
-    /// Where it came from, for people: a path, the command line, a call.
-    pub(crate) from: Arc<str>,
+    /// Where it came from: a path, the command line or the admin interface.
+    pub(crate) from: String,
+    /// All of it as TOML, secrets hidden.
+    pub(crate) document: Arc<str>,
     /// The last attempt, if it was refused.
-    pub(crate) refused: Option<Refused>,
+    pub(crate) refused: Option<RefusedConfiguration>,
 }
 
-/// An attempt that was refused.
+/// A configuration that changed nothing.
 #[derive(Debug, Clone)]
-pub(crate) struct Refused {
+pub(crate) struct RefusedConfiguration {
     pub(crate) at: SystemTime,
-    pub(crate) from: Arc<str>,
-    /// One line a finding.
-    pub(crate) reason: Arc<str>,
+    /// Where it came from.
+    pub(crate) from: String,
+    /// Every error in it, in lines for people.
+    pub(crate) reason: String,
 }
 
-/// What a configuration starts from.
-pub(crate) struct Origin {
-    /// The file; `None` where the command line said it all.
-    pub(crate) file: Option<PathBuf>,
-    pub(crate) settings: Arc<Settings>,
-    pub(crate) document: String,
-    pub(crate) watched: Watched,
-}
+/// What a new configuration leads to: the report of it, or every error as text for people.
+pub(crate) type Applied<'a> = Pin<Box<dyn Future<Output = Result<ConfigurationReport, String>> + Send + 'a>>;
 
-/// The configuration of the running process.
-pub(crate) struct Configuration {
-    file: Option<PathBuf>,
-    seat: Arc<Seat>,
-    clusters: Arc<Clusters<SystemLookup>>,
-    journal: Journal,
-    in_force: Mutex<InForce>,
-    /// What to watch; of the last configuration that could be read from the file.
-    watched: Mutex<Watched>,
-    /// Held while one change is carried out.
-    turn: tokio::sync::Mutex<()>,
-    n_applied: AtomicU64,
-    n_refused: AtomicU64,
-}
+/// Whoever keeps the configuration that runs.
+pub(crate) trait Configured: Send + Sync {
+    /// What runs now.
+    fn report(&self) -> ConfigurationReport;
 
-impl Configuration {
-    pub(crate) fn new(
-        origin: Origin,
-        seat: Arc<Seat>,
-        clusters: Arc<Clusters<SystemLookup>>,
-        journal: Journal,
-    ) -> Self {
-        let from =
-            origin.file.as_deref().map_or("the command line".to_owned(), |file| file.display().to_string());
-        let in_force = InForce {
-            settings: origin.settings,
-            document: origin.document.into(),
-            revision: 1,
-            applied_at: SystemTime::now(),
-            from: from.into(),
-            refused: None,
-        };
-        Self {
-            file: origin.file,
-            seat,
-            clusters,
-            journal,
-            in_force: Mutex::new(in_force),
-            watched: Mutex::new(origin.watched),
-            turn: tokio::sync::Mutex::default(),
-            n_applied: AtomicU64::new(1),
-            n_refused: AtomicU64::new(0),
-        }
-    }
-
-    /// What is running.
-    pub(crate) fn in_force(&self) -> InForce {
-        self.lock().clone()
-    }
-
-    /// Configurations that were applied, and attempts that were refused.
-    pub(crate) fn counts(&self) -> (u64, u64) {
-        (self.n_applied.load(Ordering::Relaxed), self.n_refused.load(Ordering::Relaxed))
-    }
-
-    /// Appends the metrics of the configuration.
-    pub(crate) fn render_metrics(&self, out: &mut String) {
-        let (applied, refused) = self.counts();
-        let (age, is_refused) = {
-            let in_force = self.lock();
-            // A clock that was set back gives an age of zero.
-            (in_force.applied_at.elapsed().unwrap_or_default().as_secs(), in_force.refused.is_some())
-        };
-        // Writing to a String cannot fail.
-        let _ = write!(
-            out,
-            "# TYPE isobar_configuration_applied counter\n\
-             # HELP isobar_configuration_applied Configurations that were applied, the first included.\n\
-             isobar_configuration_applied_total {applied}\n\
-             # TYPE isobar_configuration_refused counter\n\
-             # HELP isobar_configuration_refused Configurations that were refused.\n\
-             isobar_configuration_refused_total {refused}\n\
-             # TYPE isobar_configuration_failing gauge\n\
-             # HELP isobar_configuration_failing 1 while the last configuration that came is refused.\n\
-             isobar_configuration_failing {}\n\
-             # TYPE isobar_configuration_age_seconds gauge\n# UNIT isobar_configuration_age_seconds seconds\n\
-             # HELP isobar_configuration_age_seconds Since the configuration in force was applied.\n\
-             isobar_configuration_age_seconds {age}\n",
-            u8::from(is_refused)
-        );
-    }
-
-    /// Reads the file again and applies it where it says something else than what runs. `why` is for the log.
-    pub(crate) async fn reload(&self, why: &str) {
-        let Some(file) = self.file.clone() else {
-            warn!("{why}: there is no file to read, the command line said it all; nothing changes");
-            return;
-        };
-        let _turn = self.turn.lock().await;
-        let from: Arc<str> = file.display().to_string().into();
-        let loading = tokio::task::spawn_blocking(move || isobar_config::load(&file, &Disk, &environment));
-        let loaded = match loading.await {
-            Ok(Ok(loaded)) => loaded,
-            Ok(Err(findings)) => return self.refuse(&from, &findings.lines().join("\n")),
-            Err(error) => return self.refuse(&from, &format!("reading it broke off: {error}")),
-        };
-        *self.watched.lock().unwrap_or_else(PoisonError::into_inner) = loaded.watched.clone();
-        let same = *self.lock().settings == loaded.settings;
-        if same {
-            self.accept_unchanged(&from, why);
-            return;
-        }
-        warn_of(&loaded.warnings);
-        if let Err(reason) = self.apply(loaded, &from).await {
-            self.refuse(&from, &reason);
-        }
-    }
-
-    /// Applies a configuration that is given as a text.
-    ///
-    /// # Errors
-    /// What is wrong with it, with source lines, as a person reads it; nothing has changed then.
-    pub(crate) async fn put(&self, text: String) -> Result<InForce, String> {
-        let _turn = self.turn.lock().await;
-        let origin = self.file.clone().unwrap_or_else(|| Path::new("config.toml").to_owned());
-        let from: Arc<str> = "PUT /api/v1/config".into();
-        let loaded = match isobar_config::load_text(&origin, text, &environment) {
-            Ok(loaded) => loaded,
-            Err(findings) => {
-                self.refuse(&from, &findings.lines().join("\n"));
-                return Err(findings.render(false));
-            }
-        };
-        warn_of(&loaded.warnings);
-        if let Err(reason) = self.apply(loaded, &from).await {
-            self.refuse(&from, &reason);
-            return Err(reason);
-        }
-        Ok(self.in_force())
-    }
-
-    /// Follows the file, and whatever it includes, until the task is dropped.
-    pub(crate) async fn watch(self: Arc<Self>) {
-        if self.file.is_none() {
-            return;
-        }
-        let mut paths = self.watched_paths();
-        let mut watch = FileWatch::new(paths.clone()).await;
-        // What changed between the first reading and the watch.
-        self.reload("start").await;
-        loop {
-            watch.changed().await;
-            self.reload("the file changed").await;
-            let now = self.watched_paths();
-            if now != paths {
-                watch = FileWatch::new(now.clone()).await;
-                paths = now;
-                self.reload("other files are included").await;
-            }
-        }
-    }
-
-    fn watched_paths(&self) -> Vec<PathBuf> {
-        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        watched.files.iter().chain(&watched.folders).cloned().collect()
-    }
-
-    async fn apply(&self, loaded: Loaded, from: &Arc<str>) -> Result<(), String> {
-        let settings = Arc::new(loaded.settings);
-        check_restarts(&self.lock().settings, &settings)?;
-        let prepared = self.clusters.prepare(&settings.services).await.map_err(|error| error.to_string())?;
-        let update = Update {
-            settings: Arc::clone(&settings),
-            clusters: prepared.handles().iter().map(ClusterHandle::published).collect(),
-        };
-        let seat = Arc::clone(&self.seat);
-        let applying = tokio::task::spawn_blocking(move || seat.with(|proxy| proxy.apply(update)));
-        let applied = match applying.await {
-            Ok(Some(result)) => result.map_err(|error| error.to_string())?,
-            Ok(None) => return Err("the proxy is stopping".to_owned()),
-            Err(error) => return Err(format!("applying it broke off: {error}")),
-        };
-        self.clusters.commit(prepared).await;
-        self.accept(settings, loaded.document, from, &applied);
-        Ok(())
-    }
-
-    fn accept(&self, settings: Arc<Settings>, document: String, from: &Arc<str>, applied: &Applied) {
-        let mut in_force = self.lock();
-        *in_force = InForce {
-            settings,
-            document: document.into(),
-            revision: in_force.revision + 1,
-            applied_at: SystemTime::now(),
-            from: Arc::clone(from),
-            refused: None,
-        };
-        self.n_applied.fetch_add(1, Ordering::Relaxed);
-        info!(from = &**from, revision = in_force.revision, "configuration applied");
-        for (listener, address) in &applied.added {
-            info!(listener, %address, "listening");
-        }
-        for listener in &applied.removed {
-            info!(listener, "listens no more; its requests in flight finish");
-        }
-        self.journal.tell_process("configuration-applied", from);
-    }
-
-    /// The file says what runs already, perhaps after an attempt that was refused.
-    fn accept_unchanged(&self, from: &str, why: &str) {
-        let mut in_force = self.lock();
-        if in_force.refused.take().is_some() {
-            info!(from, "the configuration is again what runs");
-        } else {
-            debug!(from, why, "the configuration says what runs already");
-        }
-    }
-
-    fn refuse(&self, from: &Arc<str>, reason: &str) {
-        self.n_refused.fetch_add(1, Ordering::Relaxed);
-        let refused = Refused { at: SystemTime::now(), from: Arc::clone(from), reason: reason.into() };
-        let before = self.lock().refused.replace(refused);
-        if before.is_some_and(|before| before.from == *from && *before.reason == *reason) {
-            debug!(from = &**from, "the configuration is refused for the same reason as before");
-            return;
-        }
-        for line in reason.lines() {
-            warn!(from = &**from, "{line}");
-        }
-        warn!(from = &**from, "configuration refused: what runs goes on unchanged");
-        self.journal.tell_process("configuration-refused", reason);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, InForce> {
-        self.in_force.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Names what a running process cannot take over.
-fn check_restarts(running: &Settings, wanted: &Settings) -> Result<(), String> {
-    let mut lines = Vec::new();
-    if running.runtime.workers != wanted.runtime.workers {
-        let (is, to) = (running.runtime.workers, wanted.runtime.workers);
-        lines.push(format!("`runtime.workers` takes effect at a restart: {is} runs, {to} is written"));
-    }
-    if running.admin != wanted.admin {
-        lines.push("`admin` takes effect at a restart: restart, or put its settings back".to_owned());
-    }
-    if lines.is_empty() { Ok(()) } else { Err(lines.join("\n")) }
-}
-
-fn warn_of(warnings: &Diagnostics) {
-    for line in warnings.lines() {
-        warn!("{line}");
-    }
+    /// Applies a configuration as a whole, or nothing of it.
+    fn put(&self, text: String) -> Applied<'_>;
 }

@@ -7,22 +7,46 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io;
 
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry};
 
 use crate::cli::LogLines;
+use crate::log_tail::LogTail;
 use crate::terminal;
 
 /// Starts the log and routes panics into it. `verbose` counts the `-v` of the command line.
 ///
 /// # Panics
 ///
-/// Panics when called twice.
+/// Panics when a log was started before.
 pub(crate) fn start(verbose: u8, lines: LogLines) {
-    let layer = match lines {
+    install(verbose, Some(lines), None);
+}
+
+/// As [`start`], but the newest lines are kept for a view, and standard error gets none of them unless `to_stderr`
+/// names their form: on a terminal they would break the view.
+///
+/// # Panics
+///
+/// Panics when a log was started before.
+pub(crate) fn start_with_tail(verbose: u8, to_stderr: Option<LogLines>) -> LogTail {
+    let tail = LogTail::default();
+    install(verbose, to_stderr, Some(tail.clone()));
+    tail
+}
+
+fn install(verbose: u8, to_stderr: Option<LogLines>, tail: Option<LogTail>) {
+    let stderr = to_stderr.map(|lines| stderr_lines(verbose, lines).with_filter(levels(verbose)));
+    let tail = tail.map(|tail| tail.with_filter(levels(verbose)));
+    tracing_subscriber::registry().with(stderr).with(tail).init();
+    std::panic::set_hook(Box::new(log_panic));
+}
+
+fn stderr_lines(verbose: u8, lines: LogLines) -> Box<dyn Layer<Registry> + Send + Sync> {
+    match lines {
         LogLines::Json => fmt::layer()
             .with_writer(io::stderr)
             .log_internal_errors(false)
@@ -37,9 +61,7 @@ pub(crate) fn start(verbose: u8, lines: LogLines) {
             .with_ansi(terminal::wants_colour(&io::stderr()))
             .with_target(verbose > 0)
             .boxed(),
-    };
-    tracing_subscriber::registry().with(layer.with_filter(levels(verbose))).init();
-    std::panic::set_hook(Box::new(log_panic));
+    }
 }
 
 /// Our own crates at the level asked for, other crates only when they warn (or all of them at `-vvv`).

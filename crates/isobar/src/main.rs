@@ -7,11 +7,14 @@ mod admin;
 mod check;
 mod cli;
 mod configuration;
+mod demo;
 mod files;
 mod limits;
+mod log_tail;
 mod logging;
 mod proxy_command;
 mod readiness;
+mod reload;
 mod seat;
 mod signals;
 mod terminal;
@@ -26,6 +29,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Command::Proxy(args) => proxy_command::run(&args, cli.verbose, cli.log_format),
+        Command::Demo(args) => demo::run(&args, cli.verbose, cli.log_format),
         Command::Check(args) => check::run(&args),
         Command::Completions(args) => cli::print_completions(args.shell),
     }

@@ -18,17 +18,19 @@ use std::time::{Duration, Instant};
 
 use isobar_config::{Settings, Watched};
 use isobar_control::{ClusterHandle, Clusters, Journal};
+use isobar_core::Address;
 use isobar_discovery::SystemLookup;
 use isobar_proxy::{Bound, Inputs, Proxy};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
-use crate::admin::{self, AdminListener, ProcessMetrics, Subjects};
+use crate::admin::{self, Access, AdminListener, ProcessMetrics, Subjects};
 use crate::cli::{EXIT_FAILED, EXIT_USAGE, LogLines, ProxyArgs};
-use crate::configuration::{Configuration, Origin};
+use crate::configuration::Configured;
 use crate::files::{Disk, environment};
 use crate::readiness::{Phase, Readiness};
+use crate::reload::{Configuration, Origin};
 use crate::seat::Seat;
 use crate::signals::Signals;
 use crate::{check, files, limits, logging, terminal};
@@ -44,7 +46,7 @@ const DRAIN_LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Why a start failed; each displays as one or more lines that say what to do.
 #[derive(Debug, thiserror::Error)]
-enum StartFailure {
+pub(crate) enum StartFailure {
     #[error("cannot start the control threads: {0}")]
     Runtime(io::Error),
     #[error("cannot take over the signals: {0}")]
@@ -55,6 +57,8 @@ enum StartFailure {
     Bind(#[from] isobar_proxy::BindErrors),
     #[error(transparent)]
     Admin(#[from] admin::AdminBindError),
+    #[error(transparent)]
+    Token(#[from] admin::TokenError),
     #[error(transparent)]
     Proxy(#[from] isobar_proxy::StartError),
 }
@@ -104,12 +108,7 @@ fn origin(args: &ProxyArgs, lines: LogLines) -> Result<Origin, ExitCode> {
                 warn!("{line}");
             }
             info!(config = %args.config.display(), files = loaded.watched.files.len(), "configuration read");
-            Ok(Origin {
-                file: Some(args.config.clone()),
-                settings: Arc::new(loaded.settings),
-                document: loaded.document,
-                watched: loaded.watched,
-            })
+            Ok(Origin::of(loaded, Some(args.config.clone())))
         }
         Err(findings) => {
             match lines {
@@ -144,9 +143,14 @@ pub(crate) struct Running {
     readiness: Arc<Readiness>,
     seat: Arc<Seat>,
     stop: oneshot::Receiver<()>,
+    clusters: Arc<Clusters<SystemLookup>>,
+    /// Where the listeners listen, in the order of the settings.
+    addresses: Vec<Address>,
+    admin: Option<Address>,
 }
 
-fn start(origin: Origin, process: ProcessMetrics) -> Result<Running, StartFailure> {
+/// Starts a proxy with everything around it; at the return it accepts.
+pub(crate) fn start(origin: Origin, process: ProcessMetrics) -> Result<Running, StartFailure> {
     let settings = Arc::clone(&origin.settings);
     let control = control_runtime().map_err(StartFailure::Runtime)?;
     let seat = Arc::new(Seat::default());
@@ -170,34 +174,69 @@ fn start(origin: Origin, process: ProcessMetrics) -> Result<Running, StartFailur
     let prepared = control.block_on(clusters.prepare(&settings.services))?;
     let bound = isobar_proxy::bind(&settings)?;
     let admin = match &settings.admin {
-        Some(admin) => Some(control.block_on(AdminListener::bind(&admin.listen))?),
+        Some(admin) => Some((control.block_on(AdminListener::bind(&admin.listen))?, Access::read(admin)?)),
         None => None,
     };
     let published = prepared.handles().iter().map(ClusterHandle::published).collect();
     control.block_on(clusters.commit(prepared));
-    tell_addresses(&bound, admin.as_ref());
+    tell_addresses(&bound, admin.as_ref().map(|(listener, _)| listener));
+    let addresses = bound.addresses().into_iter().map(|(_, address)| address).collect();
+    let admin_address = admin.as_ref().map(|(listener, _)| listener.address().clone());
     let inputs = Inputs { settings: Arc::clone(&settings), clusters: published, workers: n_workers, seed };
     seat.put(Proxy::start(inputs, bound)?);
-    let configuration = Configuration::new(origin, Arc::clone(&seat), Arc::clone(&clusters), journal);
+    let configuration = Configuration::new(origin, Arc::clone(&seat), Arc::clone(&clusters), journal.clone());
     let configuration = Arc::new(configuration);
     let stop = serve_signals(&control, signals, &seat, &configuration);
     control.spawn(Arc::clone(&configuration).watch());
-    if let Some(admin) = admin {
-        let metrics = metrics_renderer(&seat, &clusters, &configuration, process);
-        control.spawn(admin.serve(admin::router(Subjects { readiness: Arc::clone(&readiness), metrics })));
+    if let Some((listener, access)) = admin {
+        let subjects = Subjects {
+            readiness: Arc::clone(&readiness),
+            metrics: metrics_renderer(&seat, &clusters, &configuration, process),
+            clusters: Arc::clone(&clusters),
+            journal,
+            configuration: Arc::clone(&configuration) as Arc<dyn Configured>,
+            access: Arc::new(access),
+        };
+        control.spawn(listener.serve(admin::router(subjects)));
     }
     readiness.enter(Phase::Ready);
     info!(workers = n_workers.get(), version = env!("CARGO_PKG_VERSION"), "ready");
-    Ok(Running { configuration, control, readiness, seat, stop })
+    Ok(Running { configuration, control, readiness, seat, stop, clusters, addresses, admin: admin_address })
 }
 
 impl Running {
-    /// Waits for the first stop signal, then lets requests in flight finish. Runs on the main thread, which has nothing
-    /// else to do and may therefore block.
-    fn finish(self) {
+    /// Waits for the first stop signal, then drains. Runs on the main thread, which has nothing else to do and may
+    /// therefore block.
+    fn finish(mut self) {
         // The sender lives in the signal task, which ends with the process.
-        let _ = self.control.block_on(self.stop);
-        let settings = self.configuration.in_force().settings;
+        let _ = self.control.block_on(&mut self.stop);
+        self.drain();
+    }
+
+    /// Where the listeners listen, in the order of the settings.
+    pub(crate) fn addresses(&self) -> &[Address] {
+        &self.addresses
+    }
+
+    /// Where the admin interface listens, where there is one.
+    pub(crate) fn admin_address(&self) -> Option<&Address> {
+        self.admin.as_ref()
+    }
+
+    /// The cluster of a service.
+    pub(crate) fn cluster(&self, service: &str) -> Option<ClusterHandle> {
+        self.clusters.find(service)
+    }
+
+    /// Waits so long for the first stop signal; whether it came. Not to be called again after it came.
+    pub(crate) fn wait_for_stop(&mut self, patience: Duration) -> bool {
+        let stop = &mut self.stop;
+        self.control.block_on(async { tokio::time::timeout(patience, stop).await.is_ok() })
+    }
+
+    /// Lets requests in flight finish, and ends.
+    pub(crate) fn drain(self) {
+        let settings = self.configuration.settings();
         let runtime = &settings.runtime;
         self.readiness.enter(Phase::Draining);
         info!(delay = ?runtime.shutdown_delay, grace = ?runtime.shutdown_grace, "not ready any more");

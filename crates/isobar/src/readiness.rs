@@ -1,6 +1,6 @@
 //! Whether this process wants new traffic: what `/readyz` answers.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use tokio::sync::watch;
 
 /// The phases of the process, in order; a phase is never gone back to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,24 +15,30 @@ pub(crate) enum Phase {
 
 /// The current phase, shared by the main thread (which writes) and the admin interface (which reads).
 #[derive(Debug)]
-pub(crate) struct Readiness(AtomicU8);
+pub(crate) struct Readiness(watch::Sender<Phase>);
 
 impl Readiness {
     pub(crate) fn new() -> Self {
-        Self(AtomicU8::new(Phase::Starting as u8))
+        Self(watch::Sender::new(Phase::Starting))
     }
 
     pub(crate) fn phase(&self) -> Phase {
-        match self.0.load(Ordering::Acquire) {
-            0 => Phase::Starting,
-            1 => Phase::Ready,
-            _ => Phase::Draining,
-        }
+        *self.0.borrow()
     }
 
     /// Moves on to a phase; an earlier one than the current is ignored.
     pub(crate) fn enter(&self, phase: Phase) {
-        self.0.fetch_max(phase as u8, Ordering::AcqRel);
+        self.0.send_if_modified(|current| {
+            let moves = phase > *current;
+            *current = phase.max(*current);
+            moves
+        });
+    }
+
+    /// Waits until the phase is this one or a later one.
+    pub(crate) async fn reach(&self, phase: Phase) {
+        // Fails only once the sender is gone, which this borrows.
+        let _ = self.0.subscribe().wait_for(|current| *current >= phase).await;
     }
 }
 
@@ -49,5 +55,14 @@ mod tests {
         readiness.enter(Phase::Draining);
         readiness.enter(Phase::Ready);
         assert_eq!(readiness.phase(), Phase::Draining);
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_a_phase_sees_it_or_a_later_one() {
+        let readiness = Readiness::new();
+        let waiting = readiness.reach(Phase::Ready);
+        readiness.enter(Phase::Draining);
+        waiting.await;
+        readiness.reach(Phase::Draining).await;
     }
 }

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use crate::cli::EXIT_FAILED;
+use crate::terminal;
 
 /// The signals this process listens to; while it exists none of them has its default effect.
 pub(crate) struct Signals {
@@ -64,6 +65,8 @@ impl Signals {
             };
             let Some(stop) = stop.take() else {
                 warn!(signal = name, "stopping at once");
+                // An exit runs no destructors, and a terminal left in raw mode is of no use to anyone.
+                terminal::give_screen_back();
                 std::process::exit(i32::from(EXIT_FAILED));
             };
             info!(signal = name, "stopping: requests in flight may finish; send it again to stop at once");

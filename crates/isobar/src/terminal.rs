@@ -1,8 +1,15 @@
 //! Standard output and standard error: colours only on a terminal, and a reader that goes away is no failure.
+//!
+//! A view may take the whole screen; it is given back once, whoever asks first.
 
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossterm::cursor::{Hide, Show};
+use crossterm::execute;
+use crossterm::terminal::{DisableLineWrap, EnableLineWrap, EnterAlternateScreen, LeaveAlternateScreen};
 
 use crate::cli::EXIT_FAILED;
 
@@ -34,6 +41,31 @@ pub(crate) fn print(bytes: &[u8]) -> ExitCode {
 /// Writes a line to standard error. Where that is impossible there is nobody left to tell.
 pub(crate) fn complain(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Whether a view has taken the screen. The process has one terminal, so this is a fact of the process.
+static SCREEN_TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// Whether a view can take the whole screen: people look at it, and can press keys.
+pub(crate) fn has_screen() -> bool {
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+    io::stdin().is_terminal() && io::stdout().is_terminal() && !dumb
+}
+
+/// Takes the screen: keys come one by one, and what was there comes back with [`give_screen_back`], which must follow
+/// also on failure.
+pub(crate) fn take_screen() -> io::Result<()> {
+    SCREEN_TAKEN.store(true, Ordering::SeqCst);
+    crossterm::terminal::enable_raw_mode()?;
+    execute!(io::stdout(), EnterAlternateScreen, Hide, DisableLineWrap)
+}
+
+/// Gives the screen back where it was taken; else nothing happens. Where that is impossible the terminal is gone.
+pub(crate) fn give_screen_back() {
+    if SCREEN_TAKEN.swap(false, Ordering::SeqCst) {
+        let _ = execute!(io::stdout(), EnableLineWrap, Show, LeaveAlternateScreen);
+        let _ = crossterm::terminal::disable_raw_mode();
+    }
 }
 
 #[cfg(test)]

@@ -86,7 +86,8 @@ fn address(line: &Value) -> SocketAddr {
 fn get(address: SocketAddr, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+    let fields = "host: localhost\r\naccept: application/openmetrics-text\r\nconnection: close";
+    write!(stream, "GET {path} HTTP/1.1\r\n{fields}\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();

@@ -150,6 +150,7 @@ fn cluster_sources(
         let names = plan.services.iter().map(|service| &*service.name);
         names.zip(published.iter().map(Arc::as_ptr)).collect()
     }
+    debug_assert_eq!(plan.services.len(), published.len(), "every service has a cluster");
     let continued = continued(&identities(&before.plan, &before.clusters), &identities(plan, published));
     published
         .iter()

@@ -1,8 +1,8 @@
 //! A generation: everything that one configuration means to one worker.
 //!
-//! A worker has a newest generation, and older ones for as long as an exchange that began under them lasts. An exchange
-//! takes its [`Terms`] when the first byte of its request is there and keeps them to its end, so every index that it
-//! uses means the same from begin to end.
+//! A worker has a newest generation, and older ones for as long as an exchange that began under them lasts, or a
+//! connection of a listener that no later one has. An exchange takes its [`Terms`] when the first byte of its request is
+//! there and keeps them to its end, so every index that it uses means the same throughout.
 //!
 //! Invariants: nothing in a generation changes after it was built, but for what is inside its clusters, counters and
 //! log; what has the same identity in the next configuration is the same object there: clusters with their pools,

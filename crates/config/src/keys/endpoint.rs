@@ -5,6 +5,12 @@ use crate::spec::{Bounds, KeySpec, Kind, TableSpec};
 
 const STATIC: &str = "use `file`, or list the addresses in `endpoints`; host names may stand there";
 
+/// The largest weight of an endpoint: shares finer than one in a million are noise.
+pub const WEIGHT_MAX: u32 = 1_000_000;
+
+/// The last priority of an endpoint: more levels are a mistake.
+pub const PRIORITY_MAX: u32 = 127;
+
 /// The key that a service and a discovered file share.
 pub(crate) const ENDPOINTS: Kind = Kind::List(&Kind::ShortOrTable(&ADDRESS, &ENDPOINT));
 
@@ -24,7 +30,7 @@ static ENDPOINT: TableSpec = TableSpec {
             "weight",
             Kind::Integer(Bounds {
                 min: 0,
-                max: 1_000_000,
+                max: WEIGHT_MAX as u64,
                 why: "shares finer than one in a million are noise",
             }),
             "1",
@@ -34,7 +40,7 @@ static ENDPOINT: TableSpec = TableSpec {
             "priority",
             Kind::Integer(Bounds {
                 min: 0,
-                max: 127,
+                max: PRIORITY_MAX as u64,
                 why: "0 is used first; more levels than that are a mistake",
             }),
             "0",

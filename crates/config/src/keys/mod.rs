@@ -14,6 +14,7 @@ use std::time::Duration;
 use crate::spec::{Bounds, Choice, KeySpec, Kind, TableSpec};
 
 pub(crate) use endpoint::{DISCOVERED, DISCOVERY, ENDPOINTS};
+pub use endpoint::{PRIORITY_MAX, WEIGHT_MAX};
 pub(crate) use health::HEALTH;
 pub(crate) use listener::LISTENER;
 pub(crate) use route::BODY_MAX;

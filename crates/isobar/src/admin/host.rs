@@ -1,24 +1,9 @@
-//! Which Host headers belong to this machine.
+//! Which host names belong to this machine.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use axum::extract::Request;
-use axum::http::header::HOST;
-use axum::http::uri::Authority;
-
-/// Whether every name that the request gives its receiver (the Host field, and the target where it is absolute) is a
-/// loopback one. A request without a Host, or with several, gives none that could be trusted.
-pub(super) fn is_loopback(request: &Request) -> bool {
-    let mut fields = request.headers().get_all(HOST).iter();
-    let (Some(field), None) = (fields.next(), fields.next()) else {
-        return false;
-    };
-    let named = Authority::try_from(field.as_bytes());
-    named.is_ok_and(|authority| is_loopback_name(authority.host()))
-        && request.uri().host().is_none_or(is_loopback_name)
-}
-
-fn is_loopback_name(host: &str) -> bool {
+/// Whether a host as a URL writes it (v6 in brackets) is this machine, whoever resolves it.
+pub(super) fn is_loopback_name(host: &str) -> bool {
     if host.eq_ignore_ascii_case("localhost") {
         return true;
     }

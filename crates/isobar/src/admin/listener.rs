@@ -1,8 +1,7 @@
-//! The admin interface's socket and its connections.
+//! The admin interface's socket.
 //!
-//! Invariants: at most [`CONNECTIONS_MAX`] connections are open, later ones wait in the kernel; none lives longer than
-//! [`CONNECTION_AGE_MAX`] and [`CONNECTION_GRACE`] together, so callers that stall cannot keep others out for long. The
-//! file of a unix socket is removed when the listener goes.
+//! Invariants: at most [`CONNECTIONS_MAX`] connections without an event stream are open, later ones wait in the kernel.
+//! The file of a unix socket is removed when the listener goes.
 
 use std::io;
 use std::os::unix::fs::FileTypeExt;
@@ -11,31 +10,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use isobar_config::AddressText;
 use isobar_core::Address;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
+use super::connection::{self, Stream};
+
 /// Connections open at once: a fleet has a handful of scrapers and probes, each with a connection or two.
 const CONNECTIONS_MAX: usize = 128;
 
-/// From the end of one exchange (or the start of the connection) to the last byte of the next head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How long a connection is used. A caller that stops reading an answer cannot be told from a slow one, so all are
-/// bounded; a scraper that keeps its connection opens a new one this often.
-const CONNECTION_AGE_MAX: Duration = Duration::from_mins(2);
-
-/// How long an exchange that runs at that moment may take to finish.
-const CONNECTION_GRACE: Duration = Duration::from_secs(10);
-
-/// Bytes of a request head, the least that hyper allows; no call needs more.
-const HEAD_BYTES_MAX: usize = 8192;
+/// Bytes that the kernel keeps for a TCP reader that does not read (it doubles this): a thousand event streams then hold
+/// at most 128 MiB there, where its own choice may be megabytes for each.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Pause after an accept that failed for want of descriptors or memory: long enough not to spin.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
@@ -108,11 +96,7 @@ impl AdminListener {
             let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
             match self.accept().await {
                 Ok(stream) => {
-                    let router = router.clone();
-                    tokio::spawn(async move {
-                        serve_connection(stream, router).await;
-                        drop(permit);
-                    });
+                    tokio::spawn(connection::serve(stream, router.clone(), permit));
                 }
                 Err(error) => {
                     warn!(%error, "the admin interface cannot accept a connection");
@@ -130,30 +114,6 @@ impl AdminListener {
     }
 }
 
-/// A connection of either kind.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
-async fn serve_connection(stream: Box<dyn Stream>, router: Router) {
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    let mut connection = std::pin::pin!(connection);
-    let mut ended = tokio::time::timeout(CONNECTION_AGE_MAX, connection.as_mut()).await;
-    if ended.is_err() {
-        connection.as_mut().graceful_shutdown();
-        ended = tokio::time::timeout(CONNECTION_GRACE, connection).await;
-    }
-    match ended {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => debug!(%error, "a connection to the admin interface failed"),
-        Err(_) => debug!("a stalled connection to the admin interface was cut"),
-    }
-}
-
 /// Every interface, v6 and v4 on one socket; v4 alone where the machine has no v6.
 async fn bind_every_interface(port: u16) -> io::Result<AdminListener> {
     match bind_tcp(("::", port)).await {
@@ -164,6 +124,8 @@ async fn bind_every_interface(port: u16) -> io::Result<AdminListener> {
 
 async fn bind_tcp(address: (&str, u16)) -> io::Result<AdminListener> {
     let listener = TcpListener::bind(address).await?;
+    // Accepted sockets inherit it.
+    rustix::net::sockopt::set_socket_send_buffer_size(&listener, SEND_BUFFER_BYTES)?;
     let address = Address::Tcp(listener.local_addr()?);
     Ok(AdminListener { socket: Socket::Tcp(listener), address })
 }

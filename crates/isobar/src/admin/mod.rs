@@ -1,58 +1,85 @@
-//! The admin interface: liveness, readiness and metrics over HTTP, on a socket of its own.
+//! The admin interface over HTTP, on a socket of its own: liveness, readiness, metrics, and the API for operators.
 //!
-//! | call | answer |
-//! | --- | --- |
-//! | `GET /healthz` | 200 while the process can answer at all |
-//! | `GET /readyz` | 200, or 503 with the reason while starting or draining |
-//! | `GET /metrics` | `OpenMetrics` text |
+//! | call | answer | file |
+//! | --- | --- | --- |
+//! | `GET /healthz` | 200 while the process can answer at all | here |
+//! | `GET /readyz` | 200, or 503 with the reason while starting or draining | here |
+//! | `GET /metrics` | every metric as text | `metrics.rs` |
+//! | `GET /api/v1/services`, `/api/v1/services/{service}` | services; one with its endpoints | `services.rs` |
+//! | `PUT`, `PATCH`, `DELETE .../endpoints/{id}`, `DELETE .../endpoints/{id}/override` | changes | `endpoints.rs` |
+//! | `GET /api/v1/events` | what happens, as it happens | `events.rs` |
+//! | `GET`, `PUT /api/v1/config` | the configuration that runs | `config.rs` |
 //!
-//! Invariants: it runs on the control runtime and touches no worker; a scrape is rendered on the blocking pool. Those
-//! three answer any Host; everything else answers a loopback Host only, so that a web page that points a name of its
-//! own at this machine (DNS rebinding) learns nothing. Every error is a JSON object with a code and a message.
+//! Invariants: it runs on the control runtime and touches no worker; long work goes to the blocking pool. The first
+//! three answer anybody; everything else only whom [`Access`] lets in. Every error is a JSON object with a code and a
+//! message. Whatever a caller sends, it costs bounded memory and no panic.
 
+mod access;
+mod body;
+mod change;
+mod config;
+mod connection;
+mod endpoints;
+mod events;
 mod host;
 mod listener;
+mod metrics;
+mod moment;
 mod process;
+mod refusal;
+mod services;
+mod token;
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
-use axum::middleware::{self, Next};
+use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{delete, get, put};
+use axum::{Extension, Router, middleware};
+use isobar_control::{Clusters, Journal};
+use isobar_discovery::SystemLookup;
 
+pub(crate) use access::Access;
 pub(crate) use listener::{AdminBindError, AdminListener};
 pub(crate) use process::ProcessMetrics;
+pub(crate) use token::TokenError;
 
+use crate::configuration::Configured;
 use crate::readiness::{Phase, Readiness};
-
-/// Content type of what `/metrics` answers (`OpenMetrics` 1.0, section "Overall Structure").
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// Paths that any Host may ask for: they carry no name, address or setting that is secret, and probes use any.
-const OPEN_PATHS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+use refusal::Refusal;
 
 /// Appends whole metric families to a text.
 pub(crate) type RenderMetrics = dyn Fn(&mut String) + Send + Sync;
 
-/// What the admin interface tells about.
+/// What the admin interface tells about and changes.
 #[derive(Clone)]
 pub(crate) struct Subjects {
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) metrics: Arc<RenderMetrics>,
+    pub(crate) clusters: Arc<Clusters<SystemLookup>>,
+    pub(crate) journal: Journal,
+    pub(crate) configuration: Arc<dyn Configured>,
+    pub(crate) access: Arc<Access>,
 }
 
 /// Every call of the admin interface.
 pub(crate) fn router(subjects: Subjects) -> Router {
+    let endpoint = put(endpoints::put).patch(endpoints::patch).delete(endpoints::remove);
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
+        .route("/metrics", get(metrics::show))
+        .route("/api/v1/services", get(services::list))
+        .route("/api/v1/services/{service}", get(services::show))
+        .route("/api/v1/services/{service}/endpoints/{id}", endpoint)
+        .route("/api/v1/services/{service}/endpoints/{id}/override", delete(endpoints::clear))
+        .route("/api/v1/events", get(events::listen))
+        .route("/api/v1/config", get(config::show).put(config::put))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
-        .layer(middleware::from_fn(guard_host))
+        .layer(Extension(events::Streams::default()))
+        .layer(middleware::from_fn_with_state(subjects.clone(), access::guard))
         .with_state(subjects)
 }
 
@@ -61,59 +88,23 @@ async fn healthz() -> &'static str {
 }
 
 async fn readyz(State(subjects): State<Subjects>) -> Response {
+    let refuse = |code, message| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, code, message).into_response();
     match subjects.readiness.phase() {
         Phase::Ready => "ready\n".into_response(),
-        Phase::Starting => refuse(StatusCode::SERVICE_UNAVAILABLE, "starting", "not every part runs yet"),
-        Phase::Draining => refuse(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "draining",
-            "stopping: only requests in flight are finished",
-        ),
+        Phase::Starting => refuse("starting", "not every part runs yet"),
+        Phase::Draining => refuse("draining", "stopping: only requests in flight are finished"),
     }
 }
 
-async fn metrics(State(subjects): State<Subjects>) -> Response {
-    // Large clusters make this milliseconds of work, which must not hold up a probe on a runtime of two threads.
-    let rendered = tokio::task::spawn_blocking(move || {
-        let mut text = String::new();
-        (subjects.metrics)(&mut text);
-        text.push_str("# EOF\n");
-        text
-    })
-    .await;
-    match rendered {
-        Ok(text) => ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response(),
-        Err(_) => refuse(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
-            "the metrics could not be rendered; see the log",
-        ),
-    }
+async fn not_found() -> Refusal {
+    let message = "there is no such call; see /healthz, /readyz, /metrics and /api/v1/services; \
+                   a slash within a name is written %2F";
+    Refusal::new(StatusCode::NOT_FOUND, "not-found", message)
 }
 
-async fn not_found() -> Response {
-    refuse(StatusCode::NOT_FOUND, "not-found", "there is no such call; see /healthz, /readyz and /metrics")
-}
-
-async fn method_not_allowed() -> Response {
-    refuse(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "this call answers GET and HEAD")
-}
-
-async fn guard_host(request: Request, next: Next) -> Response {
-    if OPEN_PATHS.contains(&request.uri().path()) || host::is_loopback(&request) {
-        return next.run(request).await;
-    }
-    refuse(
-        StatusCode::FORBIDDEN,
-        "host-not-allowed",
-        "ask with a loopback Host: localhost, 127.0.0.1 or [::1]",
-    )
-}
-
-/// An error as every call gives it.
-fn refuse(status: StatusCode, code: &str, message: &str) -> Response {
-    let body = serde_json::json!({ "error": { "code": code, "message": message } });
-    (status, [(header::CONTENT_TYPE, "application/json")], format!("{body}\n")).into_response()
+async fn method_not_allowed() -> Refusal {
+    let message = "this call does not answer that method; the field `allow` tells which it answers";
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", message)
 }
 
 #[cfg(test)]

@@ -58,6 +58,24 @@ fn lines_go_where_the_configuration_says_at_the_time_of_their_request() {
 }
 
 #[test]
+fn a_tunnel_does_not_hold_back_lines_for_a_log_that_was_replaced() {
+    let endpoint = Endpoint::start("a");
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (folder.path().join("one"), folder.path().join("two"));
+    let world = World::start(1, &text(Some((&one, "json")), &endpoint));
+    let (mut tunnel, mut slow) = (world.connect("web"), world.connect("web"));
+    tunnel.open_tunnel();
+    slow.request("/held");
+    endpoint.await_held(1);
+    world.apply(&text(Some((&two, "json")), &endpoint));
+    endpoint.release();
+    slow.answer().unwrap();
+    await_paths(&one, &["/held"]);
+    drop(tunnel);
+    await_paths(&one, &["/held", "/tunnel"]);
+}
+
+#[test]
 fn another_form_of_lines_goes_to_the_same_file() {
     let endpoint = Endpoint::start("a");
     let folder = tempfile::tempdir().unwrap();

@@ -231,6 +231,12 @@ impl Caller {
         self.answer().expect("an answer")
     }
 
+    /// Upgrades the connection; what is sent from now on comes back.
+    pub fn open_tunnel(&mut self) {
+        self.send("GET /tunnel HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n");
+        assert_eq!(self.answer().map(|answer| answer.status), Some(101));
+    }
+
     /// Exactly so many bytes.
     pub fn exactly(&mut self, n: usize) -> String {
         while self.received.len() < n {
