@@ -4,11 +4,12 @@
 //! see (a comment that says what instead of why) it leaves alone.
 
 mod dependencies;
+mod links;
 mod source;
 mod words;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::shell;
 
@@ -19,7 +20,8 @@ const FOLDERS: [&str; 5] = ["crates", "xtask", "tests", "bench", "fuzz"];
 pub(crate) fn run(verbose: bool) -> Result<(), String> {
     let mut wrong = dependencies::check_workspace(shell::root())?;
     let mut notices = Vec::new();
-    let sources = sources(shell::root())?;
+    let folders: Vec<_> = FOLDERS.iter().map(|name| shell::root().join(name)).collect();
+    let sources = files(folders, "rs")?;
     for path in &sources {
         let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
         let name = path.strip_prefix(shell::root()).unwrap_or(path).display().to_string();
@@ -31,6 +33,13 @@ pub(crate) fn run(verbose: bool) -> Result<(), String> {
             Err(why) => wrong.push(format!("{name}: {why}")),
         }
     }
+    let pages = files(vec![shell::root().to_owned()], "md")?;
+    for path in &pages {
+        let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let name = path.strip_prefix(shell::root()).unwrap_or(path).display().to_string();
+        let found = links::check(path, &text);
+        wrong.extend(found.into_iter().map(|(line, what)| format!("{name}:{line}: {what}")));
+    }
     if verbose {
         for notice in &notices {
             println!("notice: {notice}");
@@ -40,23 +49,25 @@ pub(crate) fn run(verbose: bool) -> Result<(), String> {
         eprintln!("{what}");
     }
     if wrong.is_empty() {
-        println!("{} sources are tidy", sources.len());
+        println!("{} sources and {} pages are tidy", sources.len(), pages.len());
         return Ok(());
     }
     Err(format!("{} things are untidy", wrong.len()))
 }
 
-/// All Rust sources below [`FOLDERS`], in order, without what builds leave behind.
-fn sources(root: &Path) -> Result<Vec<PathBuf>, String> {
+/// All files of this ending below `folders`, in order, without what builds and tools leave behind. Folders that do not
+/// exist are passed over.
+fn files(mut folders: Vec<PathBuf>, ending: &str) -> Result<Vec<PathBuf>, String> {
+    folders.retain(|path| path.is_dir());
     let mut found = Vec::new();
-    let mut folders: Vec<PathBuf> =
-        FOLDERS.iter().map(|name| root.join(name)).filter(|path| path.is_dir()).collect();
     while let Some(folder) = folders.pop() {
         let entries = fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-        for path in entries.flatten().map(|entry| entry.path()) {
-            if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
+        for entry in entries.flatten() {
+            let (path, name) = (entry.path(), entry.file_name());
+            let left_behind = name == "target" || name.as_encoded_bytes().starts_with(b".");
+            if path.is_dir() && !left_behind {
                 folders.push(path);
-            } else if path.extension().is_some_and(|ending| ending == "rs") {
+            } else if path.extension().is_some_and(|its| its == ending) {
                 found.push(path);
             }
         }

@@ -10,11 +10,17 @@ use serde_json::Value;
 use crate::memory::{blessed, env, load_text, shown_alike};
 use crate::schema_check::violation;
 
-fn guide() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guide")
+/// The folder of the whole project.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-struct Disk;
+fn guide() -> PathBuf {
+    root().join("docs/guide")
+}
+
+/// The file system.
+pub struct Disk;
 
 impl FileSource for Disk {
     fn read(&self, path: &Path) -> std::io::Result<String> {
@@ -31,8 +37,9 @@ impl FileSource for Disk {
 }
 
 fn samples() -> Vec<PathBuf> {
-    let samples = Disk.expand(&guide(), "examples/*.toml").unwrap();
+    let mut samples = Disk.expand(&guide(), "examples/*.toml").unwrap();
     assert!(samples.len() >= 5, "{samples:?}");
+    samples.push(root().join("packaging/isobar.toml"));
     samples
 }
 

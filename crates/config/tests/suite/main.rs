@@ -6,6 +6,7 @@ mod documents;
 mod golden;
 mod health;
 mod memory;
+mod pages;
 mod properties;
 mod reach;
 mod schema_check;
