@@ -11,8 +11,10 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use isobar_config::WEIGHT_MAX;
 use isobar_core::PolicyKind;
 
+use crate::operator::Target;
 use crate::terminal;
 
 /// Exit code of a request that failed.
@@ -27,11 +29,15 @@ const DEFAULT_CONFIG: &str = "isobar.toml";
 /// The largest rate of the demo's traffic: it shows how requests spread, and measures nothing.
 const DEMO_RATE_MAX: i64 = 5_000;
 
+/// The admin interface where none is named: what the documents' examples listen on.
+const DEFAULT_ADMIN: &str = "http://127.0.0.1:9900";
+
 const EXAMPLES: &str = "\
 Examples:
   isobar demo
   isobar proxy --listen :8080 --to 127.0.0.1:9001 --to 127.0.0.1:9002
-  isobar check isobar.toml";
+  isobar check isobar.toml
+  isobar status";
 
 const PROXY_EXAMPLES: &str = "\
 Examples:
@@ -54,6 +60,26 @@ const CHECK_EXAMPLES: &str = "\
 Examples:
   isobar check isobar.toml
   isobar check --schema > isobar.schema.json";
+
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  isobar status
+  isobar status cart --json
+  isobar status --admin unix:/run/isobar/admin.sock";
+
+const DRAIN_EXAMPLES: &str = "\
+Examples:
+  isobar drain cart 127.0.0.1:9001
+  isobar drain cart cart-2 --admin http://proxy.internal:9900";
+
+const UNDRAIN_EXAMPLES: &str = "\
+Examples:
+  isobar undrain cart 127.0.0.1:9001";
+
+const WEIGHT_EXAMPLES: &str = "\
+Examples:
+  isobar weight cart 127.0.0.1:9001 3
+  isobar weight cart cart-2 0";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
@@ -88,6 +114,18 @@ pub(crate) enum Command {
     /// Check configuration files and show every error in them
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
+    /// Show services and endpoints of a running proxy
+    #[command(after_help = STATUS_EXAMPLES)]
+    Status(StatusArgs),
+    /// Take an endpoint out of rotation; its requests in flight finish
+    #[command(after_help = DRAIN_EXAMPLES)]
+    Drain(EndpointArgs),
+    /// Take a drained endpoint back into rotation
+    #[command(after_help = UNDRAIN_EXAMPLES)]
+    Undrain(EndpointArgs),
+    /// Change the share of an endpoint
+    #[command(after_help = WEIGHT_EXAMPLES)]
+    Weight(WeightArgs),
     /// Print a completion script for a shell
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions(CompletionsArgs),
@@ -143,6 +181,63 @@ pub(crate) struct CheckArgs {
     /// Print the JSON Schema of the configuration instead
     #[arg(long, conflicts_with = "files")]
     pub(crate) schema: bool,
+}
+
+/// Which proxy a command speaks to.
+#[derive(Debug, Args)]
+pub(crate) struct AdminArgs {
+    /// The admin interface of the proxy (`http://HOST:PORT` or `unix:/path`); its token stands in `ISOBAR_ADMIN_TOKEN`
+    #[arg(long, value_name = "URL", env = "ISOBAR_ADMIN", default_value = DEFAULT_ADMIN)]
+    pub(crate) admin: Target,
+}
+
+/// Arguments of `isobar status`.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// Only this service
+    #[arg(value_name = "SERVICE")]
+    pub(crate) service: Option<String>,
+
+    /// Print JSON instead of tables
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
+}
+
+/// Arguments of `isobar drain` and `isobar undrain`.
+#[derive(Debug, Args)]
+pub(crate) struct EndpointArgs {
+    /// Its service
+    #[arg(value_name = "SERVICE")]
+    pub(crate) service: String,
+
+    /// Its id, or its address if no other endpoint has the same
+    #[arg(value_name = "ENDPOINT")]
+    pub(crate) endpoint: String,
+
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
+}
+
+/// Arguments of `isobar weight`.
+#[derive(Debug, Args)]
+pub(crate) struct WeightArgs {
+    /// Its service
+    #[arg(value_name = "SERVICE")]
+    pub(crate) service: String,
+
+    /// Its id, or its address if no other endpoint has the same
+    #[arg(value_name = "ENDPOINT")]
+    pub(crate) endpoint: String,
+
+    /// Its share relative to the others; 0 takes no requests
+    #[arg(value_name = "N", value_parser = clap::value_parser!(u32).range(..=i64::from(WEIGHT_MAX)))]
+    pub(crate) weight: u32,
+
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
 }
 
 /// Arguments of `isobar completions`.
@@ -215,6 +310,12 @@ mod tests {
             "isobar demo --listen nowhere",
             "isobar check",
             "isobar check --schema a.toml",
+            "isobar status a b",
+            "isobar status --admin https://localhost:1",
+            "isobar drain cart",
+            "isobar weight cart a",
+            "isobar weight cart a -1",
+            "isobar weight cart a 1000001",
         ] {
             let error = Cli::try_parse_from(line.split(' ')).map(|_| line).err();
             assert_eq!(error.map(|error| error.exit_code()), Some(i32::from(EXIT_USAGE)), "{line}");

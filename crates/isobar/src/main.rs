@@ -12,6 +12,7 @@ mod files;
 mod limits;
 mod log_tail;
 mod logging;
+mod operator;
 mod proxy_command;
 mod readiness;
 mod reload;
@@ -31,6 +32,10 @@ fn main() -> ExitCode {
         Command::Proxy(args) => proxy_command::run(&args, cli.verbose, cli.log_format),
         Command::Demo(args) => demo::run(&args, cli.verbose, cli.log_format),
         Command::Check(args) => check::run(&args),
+        Command::Status(args) => operator::status(&args),
+        Command::Drain(args) => operator::drain(&args, true),
+        Command::Undrain(args) => operator::drain(&args, false),
+        Command::Weight(args) => operator::weight(&args),
         Command::Completions(args) => cli::print_completions(args.shell),
     }
 }
