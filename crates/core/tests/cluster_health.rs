@@ -4,6 +4,7 @@
 mod common;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::{endpoint, events};
@@ -13,7 +14,11 @@ use isobar_core::{
 };
 use proptest::prelude::*;
 
-const FAR: Instant = Instant(u64::MAX / 4);
+/// Longer than any interval, so that a round finds every probe due.
+const ROUND_NS: u64 = 3_600_000_000_000;
+
+/// Rounds so far, over all tests: time only has to move on.
+static ROUNDS: AtomicU64 = AtomicU64::new(1);
 
 fn settings(initial: Verdict, min_healthy_percent: u8) -> ClusterSettings {
     ClusterSettings {
@@ -40,14 +45,15 @@ fn cluster_of(n: u16, settings: ClusterSettings) -> Cluster {
 
 /// Probes everybody once; those in `failing` fail.
 fn round(cluster: &mut Cluster, failing: &[&str]) {
+    let now = Instant(ROUNDS.fetch_add(1, Ordering::Relaxed) * ROUND_NS);
     let mut due = Vec::new();
-    while let Some(one) = cluster.poll_action(FAR) {
+    while let Some(one) = cluster.poll_action(now) {
         due.push(one);
     }
     for one in due {
         let fails = failing.contains(&&*one.endpoint.id);
         let result = if fails { Err(Arc::from("status 503")) } else { Ok(()) };
-        cluster.handle_probe(&one, result, Instant(0));
+        cluster.handle_probe(&one, result, now);
     }
 }
 
