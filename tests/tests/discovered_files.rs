@@ -94,10 +94,11 @@ impl Stage {
         spoil(&self.file);
         self.await_failing(1, what);
         self.await_serving("a", what);
-        let told = self.problems().split_off(n_before);
-        let last = told.last().unwrap_or_else(|| panic!("{what}: nothing was told"));
-        assert!(last.contains(reason), "{what}: {told:?}");
         // A look in the middle of the way may have a reason of its own.
+        let told = wait_for(&format!("{what}: a line with {reason:?}"), || {
+            let told = self.problems().split_off(n_before);
+            told.last().is_some_and(|last| last.contains(reason)).then_some(told)
+        });
         assert!(told.windows(2).all(|pair| pair[0] != pair[1]), "{what}: told twice: {told:?}");
         mend(&self.file, &self.text_of(1));
         self.await_serving("b", what);

@@ -2,9 +2,10 @@
 //!
 //! With one worker the acceptors run on it; with several they have a thread of their own and give each connection to
 //! the worker that has the fewest.
-//! Invariants: when a listener closes, the queue of the kernel is emptied before the socket closes; running out of
-//! descriptors pauses accepting and harms nothing that is open; every connection is handed over before the news that
-//! its listener has closed.
+//! Invariants: when a listener closes, nobody new is let into the queue of the kernel, and it is emptied before the
+//! socket closes; running out of descriptors pauses accepting and harms nothing that is open; every connection is
+//! handed over before the news that its listener has closed.
+//! Limit: a caller whose handshake takes longer than [`HANDSHAKES`] is reset, for only the kernel knows of it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,7 +17,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use rustix::io::Errno;
 use rustix::net::{SocketAddrAny, SocketFlags};
-use socket2::Socket;
+use socket2::{SockFilter, Socket};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 
@@ -28,6 +29,10 @@ const ACCEPTS_PER_WAKE: usize = 64;
 
 /// Pause after running out of descriptors or memory: long enough not to spin, short enough not to be noticed.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+
+/// After the kernel lets nobody new begin to connect, those whose handshake is under way have this long to finish it:
+/// the round trip of a large region; a longer one would hold up every reload that removes a listener.
+const HANDSHAKES: Duration = Duration::from_millis(20);
 
 /// What a listener is called, and what is counted under that name; it goes to another listener if the name does.
 #[derive(Debug)]
@@ -187,6 +192,14 @@ impl Desk {
         // The file first: who can no longer find the socket cannot queue behind the last accept. A successor may bind
         // the path from now on.
         drop(file);
+        if !self.shared.is_unix
+            && let Err(error) = turn_away(socket.get_ref())
+        {
+            // What comes between the last accept and the close is reset then, as without it.
+            tracing::debug!(%error, "the kernel takes no filter for a closing listener");
+        }
+        while let Accepts::More = self.accept_some(socket.get_ref()) {}
+        tokio::time::sleep(HANDSHAKES).await;
         while let Accepts::More = self.accept_some(socket.get_ref()) {}
         Ok(())
     }
@@ -226,6 +239,29 @@ impl Desk {
             tracing::debug!("a worker ended before it took its last connection");
         }
     }
+}
+
+/// Lets the kernel ignore whoever begins to connect from now on. A connection that enters the queue after the last
+/// accept would be reset by the close; a caller that is ignored tries again and is refused, or meets a successor.
+fn turn_away(socket: &Socket) -> io::Result<()> {
+    /// Instructions of the classic packet filter, as `linux/bpf_common.h` composes them.
+    const LOAD_BYTE: u16 = 0x30;
+    const AND: u16 = 0x54;
+    const JUMP_IF_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    /// Where the flags are in a TCP header (RFC 9293, section 3.1), with which the packet begins for the filter.
+    const FLAGS_AT: u32 = 13;
+    const SYN: u32 = 0x02;
+    const ACK: u32 = 0x10;
+    const NOTHING: u32 = 0;
+    const ALL: u32 = u32::MAX;
+    socket.attach_filter(&[
+        SockFilter::new(LOAD_BYTE, 0, 0, FLAGS_AT),
+        SockFilter::new(AND, 0, 0, SYN | ACK),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 1, SYN),
+        SockFilter::new(RETURN, 0, 0, NOTHING),
+        SockFilter::new(RETURN, 0, 0, ALL),
+    ])
 }
 
 fn is_exhaustion(error: Errno) -> bool {
