@@ -117,7 +117,7 @@ fn an_instance_that_hangs_is_taken_out_and_comes_back_when_it_goes_on() {
     load.wait_for_each(&["a", "b", "c"]);
     instances[1].signal(Signal::STOP);
     await_state(&isobar, "unhealthy", 1);
-    assert!(isobar.has_logged("no answer within 1s"), "{}", isobar.log_text());
+    wait_for("the reason", || isobar.has_logged("no answer within 1s").then_some(()));
     wait_for("the attempts at it to end, and no others", || {
         let n = isobar.count(&["isobar_failures_total", "timeout"]);
         load.wait_for_answers(300);
@@ -237,7 +237,7 @@ fn a_tcp_probe_follows_a_port_that_closes_and_opens() {
     let isobar = start(&[origin.address, closed], "health = { tcp = true, interval = \"200ms\" }");
     await_state(&isobar, "healthy", 1);
     await_state(&isobar, "unhealthy", 1);
-    assert!(isobar.has_logged("cannot connect"), "{}", isobar.log_text());
+    wait_for("the reason", || isobar.has_logged("cannot connect").then_some(()));
     let load = Load::on(isobar.listener("web"));
     load.wait_for_answers(100);
     // It would accept requests and answer none of them, so there are none while it is open.
