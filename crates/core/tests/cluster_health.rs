@@ -95,9 +95,23 @@ fn an_endpoint_that_must_prove_itself_first_takes_nothing_before_not_even_when_a
     let pick = cluster.snapshot().pick(&PickRequest::default(), &mut Draw::new(0));
     assert_eq!(pick, Err(NoPick::Empty));
     round(&mut cluster, &["1"]);
-    assert_eq!(reached(&cluster), ["0", "1"], "both are known and neither is healthy yet: it fails open");
+    assert!(reached(&cluster).is_empty(), "one pass of two");
     round(&mut cluster, &["1"]);
     assert_eq!(reached(&cluster), ["0"], "two passes");
+    for _ in 0..3 {
+        round(&mut cluster, &["0", "1"]);
+    }
+    assert_eq!(reached(&cluster), ["0"], "health is ignored for what was healthy once only");
+}
+
+#[test]
+fn checks_that_are_added_to_a_running_service_take_nobody_out_before_their_first_result() {
+    let mut cluster = cluster_of(2, ClusterSettings { min_healthy_percent: 20, ..Default::default() });
+    assert_eq!(reached(&cluster), ["0", "1"]);
+    cluster.set_settings(settings(Verdict::Unhealthy, 20), Instant(0));
+    assert_eq!(reached(&cluster), ["0", "1"]);
+    round(&mut cluster, &["1"]);
+    assert_eq!(reached(&cluster), ["0"]);
 }
 
 #[test]
@@ -183,17 +197,31 @@ fn a_removed_endpoint_s_record_says_so_to_those_that_still_hold_it() {
     assert!(!before.members()[0].live.is_leaving() && before.members()[1].live.is_leaving());
 }
 
-#[test]
-fn the_last_level_with_a_healthy_endpoint_is_used() {
-    let mut cluster = Cluster::new("web", settings(Verdict::Unknown, 20), 1, 1);
-    let found = [(0, 0), (1, 0), (2, 1)].map(|(port, priority)| Found {
-        endpoint: endpoint(&port.to_string(), port, 1, priority),
+/// A cluster with endpoints of these priorities, named by their places, in health as probed with those in `failing`.
+fn cluster_by_priority(priorities: &[u32], min_healthy_percent: u8, failing: &[&str]) -> Cluster {
+    let mut cluster = Cluster::new("web", settings(Verdict::Unknown, min_healthy_percent), 1, 1);
+    let found = priorities.iter().zip(0..).map(|(priority, port)| Found {
+        endpoint: endpoint(&port.to_string(), port, 1, *priority),
         inferred: None,
     });
-    cluster.set_sources(vec![SourceSet { name: "test".into(), found: found.into() }], Instant(0));
-    assert_eq!(reached(&cluster), ["0", "1"]);
-    round(&mut cluster, &["0", "1"]);
-    assert_eq!(reached(&cluster), ["2"]);
+    cluster.set_sources(vec![SourceSet { name: "test".into(), found: found.collect() }], Instant(0));
+    events(&mut cluster);
+    round(&mut cluster, failing);
+    cluster
+}
+
+#[test]
+fn the_first_priority_with_enough_healthy_endpoints_is_used() {
+    let of = |failing: &[&str]| reached(&cluster_by_priority(&[0, 0, 0, 0, 0, 0, 7], 20, failing));
+    assert_eq!(of(&[]), ["0", "1", "2", "3", "4", "5"]);
+    assert_eq!(of(&["0", "1", "2", "3"]), ["4", "5"], "a third of six");
+    assert_eq!(of(&["0", "1", "2", "3", "4"]), ["6"], "a sixth would take the traffic of six");
+    assert_eq!(of(&["0", "1", "2", "3", "4", "5"]), ["6"], "one reserve of one is enough");
+    let mut pressed = cluster_by_priority(&[0, 0, 0, 0, 0, 0, 7], 20, &["0", "1", "2", "3", "4", "6"]);
+    assert_eq!(reached(&pressed), ["0", "1", "2", "3", "4", "5"], "no priority is sound");
+    assert!(events(&mut pressed).contains(&(String::new(), EventKind::FailOpenBegan)));
+    let dead = cluster_by_priority(&[0, 3, 3, 3, 3, 3, 3], 20, &["0", "1", "2", "3", "4", "5"]);
+    assert_eq!(reached(&dead), ["1", "2", "3", "4", "5", "6"], "health is ignored where anybody is left");
 }
 
 proptest! {

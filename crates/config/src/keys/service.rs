@@ -79,8 +79,8 @@ pub(crate) static SERVICE: TableSpec = TableSpec {
             "min_healthy_percent",
             Kind::Integer(Bounds { min: 0, max: 100, why: "it is a share of the endpoints" }),
             "20",
-            "Fail-open: while less than this share of the endpoints is healthy, or none is, health is ignored and all \
-             take traffic, for then the probes are likelier wrong than the endpoints.",
+            "Traffic goes to the first priority of which at least this share is healthy. Fail-open: while none has it, \
+             health is ignored and all take traffic, for then the probes are likelier wrong than the endpoints.",
         ),
         KeySpec::later("outlier", "Ejection of failing endpoints.", "leave the key out"),
         KeySpec::later("slow_start", "A ramp for new endpoints.", "leave the key out"),

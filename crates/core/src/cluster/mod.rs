@@ -8,12 +8,13 @@
 //! Invariants: an endpoint that survives an update, that is one with the same id and address, keeps its live
 //! record whatever else changed; a new address under an id is a new generation with a new record; ids are
 //! unique and keep their written order; a refused edit changes nothing; health takes no endpoint out when that would
-//! leave fewer than the configured share. Limits: sources are full sets, folded in O(n log n); a generation is
+//! leave no priority with the configured share. Limits: sources are full sets, folded in O(n log n); a generation is
 //! unique within one `Cluster`, so the owner keeps it over reloads.
 
 mod edit;
 mod event;
 mod losses;
+mod rotation;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::health::{Health, ProbeDue, ProbeSettings, Verdict};
 use crate::{Bell, Endpoint, EndpointState, Instant, Live, Member, PolicyKind, Snapshot, Ticket};
 use edit::{Overlaid, Overlay};
 use losses::Losses;
+use rotation::Rotation;
 
 /// How many broken connections in a row take out an endpoint is the first probe's `unhealthy_after`; this many where
 /// there is no probe: never, since nobody would bring it back.
@@ -324,7 +326,7 @@ impl Cluster {
     /// Brings states and eligibility up to date with health, and counts a revision where these or anything before
     /// (`changed`) changed.
     fn judge(&mut self, mut changed: bool) {
-        let mut verified = Vec::with_capacity(self.members.len());
+        let mut proven = Vec::with_capacity(self.members.len());
         for member in &mut self.members {
             let standing = self.health.standing(member.live.generation());
             let (state, reason) = match standing.verdict {
@@ -352,38 +354,27 @@ impl Cluster {
             }
             changed |= state != member.state || reason != member.reason;
             (member.state, member.reason) = (state, reason);
-            verified.push(standing.verdict != Verdict::Unhealthy || standing.is_known);
+            proven.push(standing.is_proven);
         }
-        changed |= self.admit(&verified);
+        changed |= self.admit(&proven);
         if changed {
             self.revision += 1;
             self.changed = true;
         }
     }
 
-    /// Decides who takes picks: of those with weight that do not drain, the ones not unhealthy; or, where these are too
-    /// few, all but those that wait for their first probe (`verified` is false). True when that changed anything.
-    fn admit(&mut self, verified: &[bool]) -> bool {
-        let able = |member: &Member| member.endpoint.weight > 0 && !member.draining;
-        let candidates =
-            self.members.iter().zip(verified).filter(|(member, verified)| able(member) && **verified);
-        let (mut n, mut n_healthy) = (0_usize, 0_usize);
-        for (member, _) in candidates {
-            n += 1;
-            n_healthy += usize::from(member.state != EndpointState::Unhealthy);
-        }
-        let too_few = n_healthy == 0 || n_healthy * 100 < n * usize::from(self.settings.min_healthy_percent);
-        let fail_open = n > 0 && too_few;
-        if fail_open != self.fail_open {
-            let kind = if fail_open { EventKind::FailOpenBegan } else { EventKind::FailOpenEnded };
-            let reason = format!("{n_healthy} of {n} endpoints are not unhealthy");
+    /// Decides who takes picks (see `rotation`), given who is `proven`. True when that changed anything.
+    fn admit(&mut self, proven: &[bool]) -> bool {
+        let rotation = Rotation::of(&self.members, proven, self.settings.min_healthy_percent);
+        if rotation.fail_open != self.fail_open {
+            let kind = if rotation.fail_open { EventKind::FailOpenBegan } else { EventKind::FailOpenEnded };
+            let reason = format!("{} of {} endpoints are not unhealthy", rotation.n_healthy, rotation.n);
             self.events.push_back(ClusterEvent::whole(kind, reason));
-            self.fail_open = fail_open;
+            self.fail_open = rotation.fail_open;
         }
         let mut changed = false;
-        for (member, verified) in self.members.iter_mut().zip(verified) {
-            let healthy = member.state != EndpointState::Unhealthy;
-            let eligible = able(member) && (healthy || (fail_open && *verified));
+        for (member, proven) in self.members.iter_mut().zip(proven) {
+            let eligible = rotation.admits(member, *proven);
             changed |= eligible != member.is_eligible;
             member.is_eligible = eligible;
         }

@@ -66,11 +66,13 @@ pub struct ProbeDue {
 }
 
 /// What is known of an endpoint's health.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Standing {
     pub(crate) verdict: Verdict,
     /// The verdict rests on a result, not on an assumption.
     pub(crate) is_known: bool,
+    /// It worked at some time, or was assumed to: false from `initial = "unhealthy"` to its first healthy verdict.
+    pub(crate) is_proven: bool,
     /// Why it is not healthy; empty where it is.
     pub(crate) reason: Arc<str>,
 }
@@ -115,11 +117,15 @@ impl Health {
             let standing = old.standing();
             self.watch(generation, old.endpoint, n_new, now);
             let Some(watched) = self.watched.get_mut(&generation) else { continue };
-            if standing.verdict != Verdict::Unknown {
-                for tracker in &mut watched.trackers {
+            for tracker in &mut watched.trackers {
+                // What serves unprobed goes on serving, also where new ones are now assumed to be unhealthy.
+                if standing.verdict != Verdict::Unknown || tracker.verdict == Verdict::Unhealthy {
                     *tracker = Tracker::new(standing.verdict);
                     tracker.is_known = standing.is_known;
+                    tracker.is_proven = standing.is_proven;
                 }
+            }
+            if standing.verdict != Verdict::Unknown {
                 watched.reasons.fill(standing.reason.clone());
             }
         }
@@ -243,13 +249,20 @@ impl Health {
 
     /// What is known of the endpoint of this generation.
     pub(crate) fn standing(&self, generation: u64) -> Standing {
-        self.watched.get(&generation).map(Watched::standing).unwrap_or_default()
+        self.watched.get(&generation).map_or_else(Standing::unwatched, Watched::standing)
+    }
+}
+
+impl Standing {
+    fn unwatched() -> Self {
+        Self { verdict: Verdict::Unknown, is_known: false, is_proven: true, reason: "".into() }
     }
 }
 
 impl Watched {
     fn standing(&self) -> Standing {
         let is_known = self.trackers.iter().all(|tracker| tracker.is_known);
+        let is_proven = self.trackers.iter().all(|tracker| tracker.is_proven);
         let unhealthy = self.trackers.iter().position(|tracker| tracker.verdict == Verdict::Unhealthy);
         if let Some(probe) = unhealthy {
             let reason = if self.trackers[probe].is_known {
@@ -257,11 +270,16 @@ impl Watched {
             } else {
                 "not probed yet".into()
             };
-            return Standing { verdict: Verdict::Unhealthy, is_known: self.trackers[probe].is_known, reason };
+            return Standing {
+                verdict: Verdict::Unhealthy,
+                is_known: self.trackers[probe].is_known,
+                is_proven,
+                reason,
+            };
         }
         let healthy = self.trackers.iter().all(|tracker| tracker.verdict == Verdict::Healthy);
         let verdict = if healthy && !self.trackers.is_empty() { Verdict::Healthy } else { Verdict::Unknown };
-        Standing { verdict, is_known, reason: "".into() }
+        Standing { verdict, is_known, is_proven, reason: "".into() }
     }
 }
 

@@ -109,7 +109,10 @@ fn a_failing_endpoint_is_looked_at_more_often_until_it_is_healthy() {
     let begin = health.poll_timeout().unwrap();
     let passing = run(&mut health, begin.after(INTERVAL * 20), |_| Ok(())).len();
     assert!((18..=24).contains(&passing), "{passing} probes in twenty long intervals");
-    assert_eq!(health.standing(0), Standing { verdict: Verdict::Healthy, is_known: true, reason: "".into() });
+    assert_eq!(
+        health.standing(0),
+        Standing { verdict: Verdict::Healthy, is_known: true, is_proven: true, reason: "".into() }
+    );
 }
 
 #[test]
@@ -148,7 +151,7 @@ fn other_settings_keep_the_verdicts_and_a_service_without_probes_has_none() {
     health.set_settings(vec![other.clone(), other], Instant(1));
     assert_eq!(
         health.standing(0),
-        Standing { verdict: Verdict::Unhealthy, is_known: true, reason: "cut off".into() }
+        Standing { verdict: Verdict::Unhealthy, is_known: true, is_proven: true, reason: "cut off".into() }
     );
     health.set_settings(Vec::new(), Instant(2));
     assert_eq!((health.standing(0).verdict, health.poll_timeout()), (Verdict::Unknown, None));

@@ -19,11 +19,13 @@ pub(super) struct Tracker {
     against: u32,
     /// A result has come, so the verdict is more than an assumption.
     pub(super) is_known: bool,
+    /// It was assumed or found to work at some time, so that it may take traffic when health is ignored.
+    pub(super) is_proven: bool,
 }
 
 impl Tracker {
     pub(super) fn new(initial: Verdict) -> Self {
-        Self { verdict: initial, against: 0, is_known: false }
+        Self { verdict: initial, against: 0, is_known: false, is_proven: initial != Verdict::Unhealthy }
     }
 
     /// Takes a result; true when the verdict changed.
@@ -64,6 +66,7 @@ impl Tracker {
 
     fn condemn_or_acquit(&mut self, verdict: Verdict) {
         self.verdict = verdict;
+        self.is_proven |= verdict == Verdict::Healthy;
         self.against = 0;
     }
 
