@@ -35,7 +35,11 @@ pub type Metrics = BTreeMap<String, f64>;
 /// The name of the configuration file in the proxy's folder.
 const CONFIG_FILE: &str = "isobar.toml";
 
+/// With an admin interface, unless the configuration has one of its own.
 fn with_admin(config: &str) -> String {
+    if config.contains("[admin]") {
+        return config.to_owned();
+    }
     format!("{config}\n[admin]\nlisten = \"127.0.0.1:0\"\n")
 }
 
@@ -87,6 +91,11 @@ impl Isobar {
             }
         });
         Self { child, log, dir, errors_expected: false, stopping: AtomicBool::new(false) }
+    }
+
+    /// The built binary, for its other commands.
+    pub fn program() -> PathBuf {
+        binary()
     }
 
     /// Its configuration file.

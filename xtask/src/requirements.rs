@@ -91,7 +91,7 @@ const fn pip(package: &'static str, version: &'static str) -> Requirement {
 }
 
 /// Everything that any tier needs. The order is that of installation: Python packages need Python.
-pub(crate) const REQUIREMENTS: [Requirement; 17] = [
+pub(crate) const REQUIREMENTS: [Requirement; 19] = [
     Requirement {
         name: "rustfmt",
         probe: Probe::Program("cargo-fmt"),
@@ -113,6 +113,9 @@ pub(crate) const REQUIREMENTS: [Requirement; 17] = [
     debian("curl", "curl"),
     debian("wrk", "wrk"),
     debian("slowhttptest", "slowhttptest"),
+    // A scraper, and its checker of what is scraped.
+    debian("prometheus", "prometheus"),
+    debian("promtool", "prometheus"),
     // Looking at processes, and failing their system calls.
     debian("strace", "strace"),
     debian("ps", "procps"),
