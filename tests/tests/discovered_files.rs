@@ -148,6 +148,8 @@ fn a_file_that_is_lost_or_no_file_keeps_the_last_endpoints_until_a_good_one_is_t
         symlink("nowhere", path).unwrap();
     };
     stage.assert_survives("a link to nothing", "cannot read it", dangling, by_name);
+    let of_nobody = |path: &Path| save(path, "endpoints = [\"nobody.invalid:80\"]\n");
+    stage.assert_survives("a name without an address", "cannot resolve the name", of_nobody, by_name);
     stage.end();
 }
 

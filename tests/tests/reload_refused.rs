@@ -99,6 +99,14 @@ fn a_configuration_that_cannot_take_effect_changes_nothing_and_is_told_once() {
         let service = "[services.other]\nendpoints = [\"no-such-name.invalid:80\"]\n";
         isobar.configure(&format!("{good}{extra}{service}"));
     });
+    stage.assert_refused(
+        "a file to discover that is not there",
+        &["absent-endpoints.toml", "write the file first"],
+        |isobar, good| {
+            let (before, _) = good.split_once("endpoints =").unwrap();
+            isobar.configure(&format!("{before}discovery = {{ file = \"absent-endpoints.toml\" }}\n"));
+        },
+    );
     stage.assert_refused("access log", &["absent/folder"], |isobar, good| {
         isobar.configure(&format!("access_log = {{ to = \"absent/folder/log\" }}\n{good}{extra}"));
     });

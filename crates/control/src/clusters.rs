@@ -4,21 +4,56 @@
 //! prepared as a whole before anything of it is seen, and can still be dropped then.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use isobar_config::ServiceSettings;
+use isobar_config::{DiscoverySettings, ServiceSettings};
 use isobar_discovery::{Lookup, ResolveErrors};
 
 use crate::handle::ClusterHandle;
 use crate::journal::Journal;
 use crate::owner::{OwnerContext, spawn};
 use crate::probe::Prober;
-use crate::sources::{ReadEndpoints, SourceContext};
+use crate::sources::{ReadEndpoints, SourceContext, first_problem};
 
 /// Every cluster of the process.
 pub struct Clusters<L> {
     context: OwnerContext<L>,
     current: Mutex<BTreeMap<String, (ClusterHandle, ServiceSettings)>>,
+}
+
+/// A file of endpoints that says nothing yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SilentFile {
+    /// The service that is to discover it.
+    pub service: String,
+    /// Its path.
+    pub path: PathBuf,
+    /// Why.
+    pub problem: String,
+}
+
+/// Why a configuration cannot take effect.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// Names without an address.
+    #[error(transparent)]
+    Resolve(#[from] ResolveErrors),
+    /// Files of endpoints that could not be read.
+    #[error("{}", lines(.0))]
+    Files(Vec<SilentFile>),
+}
+
+fn lines(files: &[SilentFile]) -> String {
+    let line = |file: &SilentFile| {
+        let SilentFile { service, path, problem } = file;
+        format!(
+            "service \"{service}\" runs and would discover {} instead, which has no endpoints to offer: {problem}; write \
+             the file first",
+            path.display()
+        )
+    };
+    files.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// The clusters of a configuration that is not in force yet; dropping it ends those that are new.
@@ -48,8 +83,10 @@ impl<L: Lookup> Clusters<L> {
     /// # Errors
     ///
     /// Tells every endpoint in the settings whose host name has no address, unless its service had that name already:
-    /// a name that worked before keeps its last addresses.
-    pub async fn prepare(&self, services: &[ServiceSettings]) -> Result<Prepared, ResolveErrors> {
+    /// a name that worked before keeps its last addresses. Tells every file that a running service is to discover from
+    /// now on and that says nothing yet: what it would take the place of works.
+    pub async fn prepare(&self, services: &[ServiceSettings]) -> Result<Prepared, PrepareError> {
+        self.check_files(services).await?;
         let unknown: Vec<ServiceSettings> =
             services.iter().map(|service| self.unknown_part(service)).collect();
         isobar_discovery::resolve(&unknown, Arc::clone(&self.context.sources.lookup)).await?;
@@ -62,6 +99,21 @@ impl<L: Lookup> Clusters<L> {
             });
         }
         Ok(Prepared { handles, services: services.to_vec() })
+    }
+
+    async fn check_files(&self, services: &[ServiceSettings]) -> Result<(), PrepareError> {
+        let mut silent = Vec::new();
+        for service in services {
+            let before = self.lock().get(&service.name).map(|(_, settings)| settings.discovery.clone());
+            let Some(before) = before else { continue };
+            for source in service.discovery.iter().filter(|source| !before.contains(source)) {
+                let DiscoverySettings::File(path) = source;
+                if let Some(problem) = first_problem(&service.name, path, &self.context.sources).await {
+                    silent.push(SilentFile { service: service.name.clone(), path: path.clone(), problem });
+                }
+            }
+        }
+        if silent.is_empty() { Ok(()) } else { Err(PrepareError::Files(silent)) }
     }
 
     /// The service with only those endpoints that it did not have before.

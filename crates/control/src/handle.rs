@@ -28,6 +28,8 @@ pub(crate) struct Shared {
     probes_failed: AtomicU64,
     /// Read by reports, written at a reload; never on a request's path.
     sources: Mutex<Vec<(Arc<str>, Feed<Found>)>>,
+    /// Endpoints that an operator removed; as the sources.
+    removed: Mutex<Vec<Arc<str>>>,
 }
 
 impl Shared {
@@ -37,12 +39,20 @@ impl Shared {
             probes_passed: AtomicU64::new(0),
             probes_failed: AtomicU64::new(0),
             sources: Mutex::new(sources),
+            removed: Mutex::default(),
         }
     }
 
     pub(crate) fn count_probe(&self, passed: bool) {
         let count = if passed { &self.probes_passed } else { &self.probes_failed };
         count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_removed<'a>(&self, removed: impl Iterator<Item = &'a Arc<str>> + Clone) {
+        let mut known = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.iter().eq(removed.clone()) {
+            *known = removed.cloned().collect();
+        }
     }
 
     pub(crate) fn set_sources(&self, sources: Vec<(Arc<str>, Feed<Found>)>) {
@@ -79,6 +89,11 @@ impl ClusterHandle {
     pub fn sources(&self) -> Vec<SourceReport> {
         let sources = self.shared.sources.lock().unwrap_or_else(PoisonError::into_inner);
         sources.iter().map(|(name, feed)| report(name, feed)).collect()
+    }
+
+    /// The endpoints that sources name and an operator removed, by id.
+    pub fn removed(&self) -> Vec<Arc<str>> {
+        self.shared.removed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How often each kind of event happened.

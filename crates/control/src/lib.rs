@@ -20,7 +20,7 @@ mod owner;
 mod probe;
 mod sources;
 
-pub use clusters::{Clusters, Prepared};
+pub use clusters::{Clusters, PrepareError, Prepared, SilentFile};
 pub use handle::{ClusterHandle, OwnerGone};
 pub use journal::{Journal, Notice};
 pub use metrics::render_metrics;

@@ -168,6 +168,7 @@ impl<L: Lookup> Owner<L> {
     fn act(&mut self) {
         self.tell_events(Occasion::Update);
         self.changed |= self.cluster.take_change();
+        self.shared.set_removed(self.cluster.removed());
         let now = self.now();
         while let Some(due) = self.cluster.poll_action(now) {
             let (prober, probes, endpoint) =

@@ -145,6 +145,20 @@ impl<L: Lookup> Sources<L> {
     }
 }
 
+/// Reads a file of endpoints once, names included; why it has none to offer, where that is not what it says.
+pub(crate) async fn first_problem<L: Lookup>(
+    service: &str,
+    path: &Path,
+    context: &SourceContext<L>,
+) -> Option<String> {
+    let read = Arc::clone(&context.read);
+    let written = isobar_discovery::file(path.to_owned(), move |path, text| read(path, text)).await;
+    let lookup = Arc::clone(&context.lookup);
+    let feed = isobar_discovery::names(written, lookup, RERESOLVE_INTERVAL, 0, service).await;
+    let state = feed.borrow();
+    state.problem.as_deref().filter(|_| state.endpoints.is_empty()).map(ToOwned::to_owned)
+}
+
 /// The report of one source.
 pub(crate) fn report(name: &Arc<str>, feed: &Feed<isobar_discovery::Found>) -> SourceReport {
     let state = feed.borrow();

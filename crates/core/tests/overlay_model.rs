@@ -114,6 +114,11 @@ impl Model {
         shown
     }
 
+    fn unknown(&self, id: u8) -> EditError {
+        let removed = self.said.get(&id).is_some_and(|said| said.removed);
+        if removed { EditError::Removed } else { EditError::UnknownEndpoint }
+    }
+
     fn edit(&mut self, operation: &Operation) -> Result<(), EditError> {
         match *operation {
             Operation::Put(id, port, weight) => {
@@ -124,7 +129,7 @@ impl Model {
             }
             Operation::Patch(id, weight, draining) => {
                 if !self.shown().iter().any(|(shown, ..)| *shown == id) {
-                    return Err(EditError::UnknownEndpoint);
+                    return Err(self.unknown(id));
                 }
                 let of_a_source = self.is_named(id);
                 let said = self.said.entry(id).or_default();
@@ -137,7 +142,7 @@ impl Model {
             }
             Operation::Remove(id) => {
                 if !self.shown().iter().any(|(shown, ..)| *shown == id) {
-                    return Err(EditError::UnknownEndpoint);
+                    return Err(self.unknown(id));
                 }
                 self.said.remove(&id);
                 if self.is_named(id) {

@@ -52,7 +52,7 @@ pub(crate) enum StartFailure {
     #[error("cannot take over the signals: {0}")]
     Signals(io::Error),
     #[error(transparent)]
-    Resolve(#[from] isobar_discovery::ResolveErrors),
+    Prepare(#[from] isobar_control::PrepareError),
     #[error(transparent)]
     Bind(#[from] isobar_proxy::BindErrors),
     #[error(transparent)]

@@ -44,6 +44,9 @@ pub enum EditError {
     /// No source and no earlier edit names the endpoint.
     #[error("the service has no endpoint of this id; see its list of endpoints")]
     UnknownEndpoint,
+    /// A source names the endpoint, and an operator removed it.
+    #[error("the endpoint was removed by hand; DELETE of its override brings it back")]
+    Removed,
     /// Nothing was changed by hand here.
     #[error("nothing was changed by hand on this endpoint")]
     NoOverride,
@@ -94,13 +97,7 @@ impl Overlay {
             }
             Edit::Patch { id, weight, draining } => {
                 let was_named = named(&id);
-                let known = match self.entries.get(&id) {
-                    Some(entry) => !entry.suppressed,
-                    None => was_named,
-                };
-                if !known {
-                    return Err(EditError::UnknownEndpoint);
-                }
+                self.check_known(&id, was_named)?;
                 self.check_room(&id)?;
                 let entry = self.entries.entry(id).or_default();
                 entry.was_named |= was_named;
@@ -109,11 +106,9 @@ impl Overlay {
                 self.forget_what_says_nothing();
             }
             Edit::Remove { id } => {
-                let entry = self.entries.get(&id);
-                if entry.is_some_and(|entry| entry.suppressed) || (entry.is_none() && !named(&id)) {
-                    return Err(EditError::UnknownEndpoint);
-                }
-                if named(&id) {
+                let is_named = named(&id);
+                self.check_known(&id, is_named)?;
+                if is_named {
                     self.check_room(&id)?;
                     let entry = Override { suppressed: true, was_named: true, ..Override::default() };
                     self.entries.insert(id, entry);
@@ -126,6 +121,14 @@ impl Overlay {
             }
         }
         Ok(())
+    }
+
+    fn check_known(&self, id: &str, is_named: bool) -> Result<(), EditError> {
+        match self.entries.get(id) {
+            Some(entry) if entry.suppressed => Err(EditError::Removed),
+            None if !is_named => Err(EditError::UnknownEndpoint),
+            _ => Ok(()),
+        }
     }
 
     fn check_room(&self, id: &str) -> Result<(), EditError> {
@@ -151,6 +154,11 @@ impl Overlay {
             entry.was_named |= is_named;
             !ends
         });
+    }
+
+    /// The endpoints of sources that an operator removed, by id.
+    pub(super) fn removed(&self) -> impl Iterator<Item = &Arc<str>> + Clone {
+        self.entries.iter().filter(|(_, entry)| entry.suppressed).map(|(id, _)| id)
     }
 
     /// What becomes of an endpoint of a source; `None` where it is suppressed.

@@ -146,6 +146,11 @@ impl Cluster {
         Ok(())
     }
 
+    /// The endpoints that sources name and an operator removed, by id.
+    pub fn removed(&self) -> impl Iterator<Item = &Arc<str>> + Clone {
+        self.overlay.removed()
+    }
+
     /// Takes over new settings; endpoints, their numbers and their verdicts stay.
     pub fn set_settings(&mut self, settings: ClusterSettings, now: Instant) {
         if settings == self.settings {
@@ -366,7 +371,8 @@ impl Cluster {
     /// Decides who takes picks (see `rotation`), given who is `proven`. True when that changed anything.
     fn admit(&mut self, proven: &[bool]) -> bool {
         let rotation = Rotation::of(&self.members, proven, self.settings.min_healthy_percent);
-        if rotation.fail_open != self.fail_open {
+        // Where nobody is left there is nothing to say of health.
+        if rotation.fail_open != self.fail_open && rotation.n > 0 {
             let kind = if rotation.fail_open { EventKind::FailOpenBegan } else { EventKind::FailOpenEnded };
             let reason = format!("{} of {} endpoints are not unhealthy", rotation.n_healthy, rotation.n);
             self.events.push_back(ClusterEvent::whole(kind, reason));

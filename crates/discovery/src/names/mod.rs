@@ -161,7 +161,9 @@ impl<L: Lookup> Follower<L> {
             (Some(source), None) => Some(source.to_string()),
             (None, failed) => failed,
         };
-        let endpoints = (self.taken.revision > 0).then(|| self.expand());
+        // A list that names somebody, of whom nobody is found, is a failure and does not say that there is nobody.
+        let says = |found: &Vec<Found>| !found.is_empty() || self.taken.endpoints.is_empty();
+        let endpoints = (self.taken.revision > 0).then(|| self.expand()).filter(says);
         self.writer.tell(Reading { endpoints, problem });
     }
 

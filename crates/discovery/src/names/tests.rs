@@ -222,9 +222,27 @@ async fn what_the_written_feed_does_not_know_or_complains_of_is_passed_on() {
     let state = feed.borrow_and_update().clone();
     assert_eq!((state.revision, state.problem.as_deref()), (0, Some("no file")));
     writer.tell(Reading { endpoints: Some(vec![tcp("nobody", 1)]), problem: Some("half".to_owned()) });
-    let state = until(&mut feed, |state| state.revision == 1).await;
-    let problem = state.problem.unwrap();
-    assert!(problem.starts_with("half; ") && problem.contains("nobody"), "{problem}");
+    let half =
+        |state: &SourceState<Found>| state.problem.as_deref().is_some_and(|text| text.starts_with("half; "));
+    let state = until(&mut feed, half).await;
+    assert!(state.problem.unwrap().contains("nobody"));
+    assert_eq!(state.revision, 0, "a list of whom nobody is found is not known");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_of_whom_nobody_is_found_leaves_the_last_endpoints_and_an_empty_one_does_not() {
+    let table = Table::of([]);
+    let (list, written) = fixed(vec![tcp("127.0.0.1", 1), tcp("127.0.0.1", 2)]);
+    let mut feed = follow(&written, &table).await;
+    list.replace(vec![tcp("nobody", 1)]);
+    let state = until(&mut feed, |state| state.problem.is_some()).await;
+    assert_eq!(ids(&state), ["127.0.0.1:1", "127.0.0.1:2"]);
+    table.answer("nobody", Answered::With(vec!["10.0.0.9"]));
+    let state = until(&mut feed, |state| state.problem.is_none()).await;
+    assert_eq!(ids(&state), ["nobody/10.0.0.9:1"]);
+    list.replace(Vec::new());
+    let state = until(&mut feed, |state| state.endpoints.is_empty()).await;
+    assert_eq!(state.problem, None);
 }
 
 #[tokio::test(start_paused = true)]

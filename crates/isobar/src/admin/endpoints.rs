@@ -66,7 +66,7 @@ async fn apply(cluster: &ClusterHandle, edit: Edit) -> Result<(), Refusal> {
         .await
         .map_err(|error| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", error.to_string()))?;
     edited.map_err(|error| match error {
-        EditError::UnknownEndpoint => unknown(error),
+        EditError::UnknownEndpoint | EditError::Removed => unknown(error),
         EditError::NoOverride => Refusal::new(StatusCode::NOT_FOUND, "no-override", error.to_string()),
         EditError::TooMany => Refusal::new(StatusCode::CONFLICT, "too-many-overrides", error.to_string()),
     })

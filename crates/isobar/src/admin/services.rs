@@ -64,8 +64,15 @@ fn service(cluster: &ClusterHandle, snapshot: &Snapshot) -> Value {
         "policy": snapshot.policy().name(),
         "revision": snapshot.revision(),
         "states": states,
+        "fail_open": is_fail_open(snapshot),
+        "removed": cluster.removed().iter().map(|id| &**id).collect::<Vec<_>>(),
         "sources": cluster.sources().iter().map(|report| source(report, now)).collect::<Vec<_>>(),
     })
+}
+
+/// Whether health is ignored, because too few endpoints are healthy.
+fn is_fail_open(snapshot: &Snapshot) -> bool {
+    snapshot.members().iter().any(|member| member.is_eligible && member.state == EndpointState::Unhealthy)
 }
 
 fn source(report: &SourceReport, now: SystemTime) -> Value {

@@ -72,6 +72,14 @@ fn render(status: &Value, coloured: bool) -> String {
                 .collect();
             out.push_str(&layout(SIDES, &rows, "  "));
         }
+        if service["fail_open"] == true {
+            out.push_str("  health is ignored: too few endpoints are healthy\n");
+        }
+        let removed: Vec<_> =
+            list(service, "removed").iter().filter_map(Value::as_str).map(printable).collect();
+        if !removed.is_empty() {
+            let _ = writeln!(out, "  removed by hand: {}", removed.join(", "));
+        }
         for source in list(service, "sources") {
             out.push_str(&problem(source));
         }
@@ -97,6 +105,9 @@ fn row(endpoint: &Value, coloured: bool) -> [Cell; 8] {
         _ => "",
     };
     let number = |name: &str| endpoint[name].as_u64().unwrap_or_default();
+    let by_hand = if text(endpoint, "source") == "admin" { "set by hand" } else { "" };
+    let reason = [text(endpoint, "reason"), by_hand].into_iter().filter(|part| !part.is_empty());
+    let reason = reason.collect::<Vec<_>>().join("; ");
     let latency = endpoint["latency_ms"].as_f64().map_or("-".to_owned(), |ms| format!("{ms:.1} ms"));
     [
         Cell::new(text(endpoint, "id")),
@@ -106,7 +117,7 @@ fn row(endpoint: &Value, coloured: bool) -> [Cell; 8] {
         number("requests").to_string().into(),
         number("failures").to_string().into(),
         latency.into(),
-        Cell::new(text(endpoint, "reason")),
+        reason.into(),
     ]
 }
 
@@ -137,9 +148,9 @@ mod tests {
                 { "name": "web", "policy": "p2c", "endpoints": [
                     { "id": "127.0.0.1:9001", "state": "healthy", "weight": 3, "effective_weight": 3, "in_flight": 12,
                       "requests": 1000, "failures": 1, "latency_ms": 1.25, "reason": "" },
-                    { "id": "b", "state": "unhealthy", "weight": 1, "effective_weight": 0, "in_flight": 0,
+                    { "id": "b", "state": "unhealthy", "weight": 1, "effective_weight": 1, "in_flight": 0, "source": "admin",
                       "requests": 0, "failures": 0, "latency_ms": null, "reason": "connection refused" },
-                ], "sources": [
+                ], "fail_open": true, "removed": ["c", "d"], "sources": [
                     { "name": "configuration", "endpoints": 2, "problem": null, "updated_age_seconds": 5.0 },
                     { "name": "web.toml", "endpoints": 0, "problem": "no such\nfile", "updated_age_seconds": null },
                 ] },
@@ -157,7 +168,9 @@ mod tests {
             "web  p2c\n\
              \x20 ENDPOINT        STATE      WEIGHT/EFF  IN FLIGHT  REQUESTS  FAILURES  LATENCY  REASON\n\
              \x20 127.0.0.1:9001  healthy           3/3         12      1000         1   1.2 ms\n\
-             \x20 b               unhealthy         1/0          0         0         0        -  connection refused\n\
+             \x20 b               unhealthy         1/1          0         0         0        -  connection refused; set by hand\n\
+             \x20 health is ignored: too few endpoints are healthy\n\
+             \x20 removed by hand: c, d\n\
              \x20 source web.toml: no such file (never read)\n\
              \n\
              empty  random\n\
