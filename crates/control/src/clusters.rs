@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use futures_util::future::join_all;
 use isobar_config::{DiscoverySettings, ServiceSettings};
 use isobar_discovery::{Lookup, ResolveErrors};
 
@@ -14,7 +16,14 @@ use crate::handle::ClusterHandle;
 use crate::journal::Journal;
 use crate::owner::{OwnerContext, spawn};
 use crate::probe::Prober;
-use crate::sources::{ReadEndpoints, SourceContext, first_problem};
+use crate::sources::{FollowedFile, ReadEndpoints, SourceContext, mixed};
+
+/// How long a reload waits for a file of endpoints and the names in it: a file system that hangs must not hold up
+/// every later change.
+const FILE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a configuration that took effect is waited for: longer than the second that new names are given.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Every cluster of the process.
 pub struct Clusters<L> {
@@ -61,6 +70,8 @@ pub struct Prepared {
     /// In the order of the services.
     handles: Vec<ClusterHandle>,
     services: Vec<ServiceSettings>,
+    /// Files that running services newly discover.
+    files: BTreeMap<String, Vec<FollowedFile>>,
 }
 
 impl Prepared {
@@ -86,34 +97,54 @@ impl<L: Lookup> Clusters<L> {
     /// a name that worked before keeps its last addresses. Tells every file that a running service is to discover from
     /// now on and that says nothing yet: what it would take the place of works.
     pub async fn prepare(&self, services: &[ServiceSettings]) -> Result<Prepared, PrepareError> {
-        self.check_files(services).await?;
+        let files = self.follow_files(services).await?;
         let unknown: Vec<ServiceSettings> =
             services.iter().map(|service| self.unknown_part(service)).collect();
         isobar_discovery::resolve(&unknown, Arc::clone(&self.context.sources.lookup)).await?;
-        let mut handles = Vec::with_capacity(services.len());
-        for service in services {
-            let known = self.find(&service.name);
-            handles.push(match known {
-                Some(handle) => handle,
-                None => spawn(service, &self.context).await,
-            });
-        }
-        Ok(Prepared { handles, services: services.to_vec() })
+        let handles = services.iter().map(async |service| match self.find(&service.name) {
+            Some(handle) => handle,
+            None => spawn(service, &self.context).await,
+        });
+        Ok(Prepared { handles: join_all(handles).await, services: services.to_vec(), files })
     }
 
-    async fn check_files(&self, services: &[ServiceSettings]) -> Result<(), PrepareError> {
-        let mut silent = Vec::new();
-        for service in services {
-            let before = self.lock().get(&service.name).map(|(_, settings)| settings.discovery.clone());
-            let Some(before) = before else { continue };
-            for source in service.discovery.iter().filter(|source| !before.contains(source)) {
-                let DiscoverySettings::File(path) = source;
-                if let Some(problem) = first_problem(&service.name, path, &self.context.sources).await {
-                    silent.push(SilentFile { service: service.name.clone(), path: path.clone(), problem });
-                }
+    /// Follows the files that running services are to discover from now on, by service.
+    async fn follow_files(
+        &self,
+        services: &[ServiceSettings],
+    ) -> Result<BTreeMap<String, Vec<FollowedFile>>, PrepareError> {
+        let wanted: Vec<(&str, PathBuf)> =
+            services.iter().flat_map(|service| self.new_files(service)).collect();
+        let context = &self.context;
+        let follow = async |(service, path): (&str, PathBuf)| {
+            let seed = mixed(context.seed, service);
+            let followed = context.sources.follow_file(service, seed, &path);
+            let followed = tokio::time::timeout(FILE_PATIENCE, followed).await;
+            let silent = |problem| SilentFile { service: service.to_owned(), path: path.clone(), problem };
+            match followed {
+                Err(_) => Err(silent(format!("it could not be read within {} s", FILE_PATIENCE.as_secs()))),
+                Ok(file) => match file.problem() {
+                    Some(problem) => Err(silent(problem)),
+                    None => Ok((service.to_owned(), file)),
+                },
+            }
+        };
+        let (mut files, mut silent) = (BTreeMap::<String, Vec<FollowedFile>>::new(), Vec::new());
+        for followed in join_all(wanted.into_iter().map(follow)).await {
+            match followed {
+                Ok((service, file)) => files.entry(service).or_default().push(file),
+                Err(problem) => silent.push(problem),
             }
         }
-        if silent.is_empty() { Ok(()) } else { Err(PrepareError::Files(silent)) }
+        if silent.is_empty() { Ok(files) } else { Err(PrepareError::Files(silent)) }
+    }
+
+    /// The files that a service is to discover and that it does not discover now; none of a service that does not run.
+    fn new_files<'a>(&self, service: &'a ServiceSettings) -> Vec<(&'a str, PathBuf)> {
+        let current = self.lock();
+        let Some((_, before)) = current.get(&service.name) else { return Vec::new() };
+        let new = service.discovery.iter().filter(|source| !before.discovery.contains(source));
+        new.map(|DiscoverySettings::File(path)| (service.name.as_str(), path.clone())).collect()
     }
 
     /// The service with only those endpoints that it did not have before.
@@ -127,19 +158,35 @@ impl<L: Lookup> Clusters<L> {
         ServiceSettings { endpoints, ..service.clone() }
     }
 
-    /// Puts a prepared configuration in force: kept clusters take their new settings, others end.
-    pub async fn commit(&self, prepared: Prepared) {
+    /// Puts a prepared configuration in force: kept clusters take their new settings, others end. Waits until the
+    /// endpoints can be seen, for [`COMMIT_PATIENCE`] at most.
+    pub async fn commit(&self, mut prepared: Prepared) {
         let pairs = prepared.handles.into_iter().zip(prepared.services);
         let next: BTreeMap<_, _> =
             pairs.map(|(handle, settings)| (settings.name.clone(), (handle, settings))).collect();
         let before = std::mem::replace(&mut *self.lock(), next.clone());
+        let mut on_their_way = Vec::new();
         for (name, (handle, settings)) in next {
-            let is_new = before.get(&name).is_none_or(|(_, old)| *old != settings);
-            if is_new
-                && before.contains_key(&name)
-                && let Err(error) = handle.configure(settings).await
-            {
-                tracing::error!(%error, "a cluster could not take its new settings");
+            let Some((_, old)) = before.get(&name) else { continue };
+            if *old == settings {
+                continue;
+            }
+            let files = prepared.files.remove(&name).unwrap_or_default();
+            match handle.configure(settings, files).await {
+                Ok(configured) => on_their_way.push(configured.in_force()),
+                Err(error) => tracing::error!(%error, "a cluster could not take its new settings"),
+            }
+        }
+        match tokio::time::timeout(COMMIT_PATIENCE, join_all(on_their_way)).await {
+            Ok(results) => {
+                for error in results.into_iter().filter_map(Result::err) {
+                    tracing::error!(%error, "a cluster could not take its new settings");
+                }
+            }
+            Err(_) => {
+                tracing::warn!(
+                    "the endpoints of other settings are not found yet; they follow when they are"
+                );
             }
         }
     }

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::metrics::EventCounts;
 use crate::owner::Message;
-use crate::sources::{SourceReport, report};
+use crate::sources::{FollowedFile, SourceReport, report};
 
 /// The owner's task has ended, so its cluster changes no more.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -107,7 +107,8 @@ impl ClusterHandle {
         (of(&self.shared.probes_passed), of(&self.shared.probes_failed))
     }
 
-    /// Hands the owner other settings of the service; waits for room in its mailbox, not for the publication.
+    /// Hands the owner other settings of the service, with the files that are newly discovered; waits for room in its
+    /// mailbox.
     ///
     /// # Errors
     ///
@@ -116,9 +117,15 @@ impl ClusterHandle {
     /// # Cancel safety
     ///
     /// Dropped before it is ready, nothing was sent.
-    pub async fn configure(&self, settings: ServiceSettings) -> Result<(), OwnerGone> {
-        let message = Message::Configure(Box::new(settings));
-        self.mailbox.send(message).await.map_err(|_| self.gone())
+    pub(crate) async fn configure(
+        &self,
+        settings: ServiceSettings,
+        files: Vec<FollowedFile>,
+    ) -> Result<Configured, OwnerGone> {
+        let (answer, answered) = oneshot::channel();
+        let message = Message::Configure(Box::new(settings), files, answer);
+        self.mailbox.send(message).await.map_err(|_| self.gone())?;
+        Ok(Configured { service: Arc::clone(&self.service), answered })
     }
 
     /// Hands the owner a change by an operator and waits until it is published or refused.
@@ -138,5 +145,18 @@ impl ClusterHandle {
 
     fn gone(&self) -> OwnerGone {
         OwnerGone { service: self.service.to_string() }
+    }
+}
+
+/// Settings on their way into force.
+pub(crate) struct Configured {
+    service: Arc<str>,
+    answered: oneshot::Receiver<()>,
+}
+
+impl Configured {
+    /// Waits until a snapshot with them is published; fails where the owner's task ended first.
+    pub(crate) async fn in_force(self) -> Result<(), OwnerGone> {
+        self.answered.await.map_err(|_| OwnerGone { service: self.service.to_string() })
     }
 }

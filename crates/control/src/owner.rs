@@ -22,7 +22,7 @@ use crate::graveyard::Graveyard;
 use crate::handle::{ClusterHandle, Shared};
 use crate::journal::{Journal, Occasion};
 use crate::probe::Prober;
-use crate::sources::{SourceContext, Sources};
+use crate::sources::{FollowedFile, SourceContext, Sources, mixed};
 
 /// Messages that may wait for an owner. An owner folds one in microseconds, so more than a few waiting means that
 /// somebody sends faster than anything can use; he then waits for room.
@@ -37,8 +37,8 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What an owner is told.
 pub(crate) enum Message {
-    /// Other settings of the service.
-    Configure(Box<ServiceSettings>),
+    /// Other settings of the service, with the files that it did not follow before; answered when they are in force.
+    Configure(Box<ServiceSettings>, Vec<FollowedFile>, oneshot::Sender<()>),
     /// A change by an operator; answered when it is published.
     Edit(Edit, oneshot::Sender<Result<(), EditError>>),
 }
@@ -57,8 +57,9 @@ pub(crate) struct OwnerContext<L> {
 /// runtime.
 pub(crate) async fn spawn<L: Lookup>(settings: &ServiceSettings, context: &OwnerContext<L>) -> ClusterHandle {
     let service: Arc<str> = settings.name.as_str().into();
-    let sources = Sources::follow(settings, context.sources.clone(), context.seed).await;
-    let mut cluster = Cluster::new(&service, decisive(settings), context.n_shards, context.seed);
+    let seed = mixed(context.seed, &service);
+    let sources = Sources::follow(settings, &context.sources, seed).await;
+    let mut cluster = Cluster::new(&service, decisive(settings), context.n_shards, seed);
     let rung = Arc::new(Notify::new());
     let bell = Arc::clone(&rung);
     cluster.bell().wakes(move || bell.notify_one());
@@ -71,13 +72,14 @@ pub(crate) async fn spawn<L: Lookup>(settings: &ServiceSettings, context: &Owner
         cluster,
         sources,
         probes: settings.health.clone().into(),
-        prober: context.prober.clone(),
+        prober: context.prober.for_service(),
         under_way: JoinSet::new(),
         asked: HashMap::new(),
         journal: context.journal.clone(),
         published: Arc::clone(&published),
         graveyard: Graveyard::new(),
         shared: Arc::clone(&shared),
+        configured: Vec::new(),
         waiting: Vec::new(),
         changed: false,
         origin: Instant::now(),
@@ -109,10 +111,16 @@ fn decisive(settings: &ServiceSettings) -> ClusterSettings {
     }
 }
 
-struct Owner<L> {
+/// Somebody who waits for the next publication.
+enum Waiting {
+    Editor(oneshot::Sender<Result<(), EditError>>),
+    Configurer(oneshot::Sender<()>),
+}
+
+struct Owner {
     service: Arc<str>,
     cluster: Cluster,
-    sources: Sources<L>,
+    sources: Sources,
     /// What the probes send, in the order of the cluster's.
     probes: Arc<[HealthSettings]>,
     prober: Prober,
@@ -123,8 +131,9 @@ struct Owner<L> {
     published: Arc<ArcSwap<Snapshot>>,
     graveyard: Graveyard<Snapshot>,
     shared: Arc<Shared>,
-    /// Who waits for the next publication.
-    waiting: Vec<oneshot::Sender<Result<(), EditError>>>,
+    /// Who waits for the endpoints of other settings to be found.
+    configured: Vec<oneshot::Sender<()>>,
+    waiting: Vec<Waiting>,
     /// Whether the cluster has changed since the last publication.
     changed: bool,
     /// The cluster's moment zero.
@@ -133,7 +142,7 @@ struct Owner<L> {
     next_publication: Instant,
 }
 
-impl<L: Lookup> Owner<L> {
+impl Owner {
     async fn run(mut self, mut mailbox: mpsc::Receiver<Message>, rung: Arc<Notify>) {
         let mut sweeps = tokio::time::interval(SWEEP_INTERVAL);
         sweeps.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -150,10 +159,10 @@ impl<L: Lookup> Owner<L> {
                 () = tokio::time::sleep_until(due.unwrap_or(self.origin)), if due.is_some() => {
                     self.cluster.handle_timeout(self.now());
                 }
-                () = news.notified() => self.cluster.set_sources(self.sources.sets(), self.now()),
+                () = news.notified() => self.handle_news(),
                 _ = sweeps.tick(), if !self.graveyard.is_empty() => self.graveyard.sweep(),
                 message = mailbox.recv() => match message {
-                    Some(message) => self.handle_message(message).await,
+                    Some(message) => self.handle_message(message),
                     None => break,
                 },
             }
@@ -200,20 +209,34 @@ impl<L: Lookup> Owner<L> {
         self.cluster.handle_probe(&due, result.map_err(Into::into), self.now());
     }
 
-    async fn handle_message(&mut self, message: Message) {
+    fn handle_news(&mut self) {
+        if self.sources.settle() {
+            self.waiting.extend(self.configured.drain(..).map(Waiting::Configurer));
+        }
+        self.cluster.set_sources(self.sources.sets(), self.now());
+        self.answer_unless_changed();
+    }
+
+    fn handle_message(&mut self, message: Message) {
         match message {
-            Message::Configure(settings) => {
+            Message::Configure(settings, files, answer) => {
                 self.probes = settings.health.clone().into();
                 self.cluster.set_settings(decisive(&settings), self.now());
-                self.sources.replace(&settings).await;
+                self.sources.replace(&settings, files);
                 self.shared.set_sources(self.sources.reports());
+                self.configured.push(answer);
             }
             Message::Edit(edit, answer) => match self.cluster.edit(edit, self.now()) {
-                Ok(()) => self.waiting.push(answer),
+                Ok(()) => self.waiting.push(Waiting::Editor(answer)),
                 // Whoever asked may have gone; the edit was refused all the same.
                 Err(error) => drop(answer.send(Err(error))),
             },
         }
+        self.answer_unless_changed();
+    }
+
+    /// Where nothing is to be published, what was asked for can be seen already.
+    fn answer_unless_changed(&mut self) {
         self.changed |= self.cluster.take_change();
         if !self.changed {
             self.answer();
@@ -230,9 +253,12 @@ impl<L: Lookup> Owner<L> {
 
     /// Tells those who wait that what they asked for can be seen.
     fn answer(&mut self) {
-        for answer in self.waiting.drain(..) {
+        for waiting in self.waiting.drain(..) {
             // Whoever asked may have gone meanwhile.
-            let _ = answer.send(Ok(()));
+            let _ = match waiting {
+                Waiting::Editor(answer) => answer.send(Ok(())).is_ok(),
+                Waiting::Configurer(answer) => answer.send(()).is_ok(),
+            };
         }
     }
 }

@@ -73,7 +73,7 @@ async fn publications_are_never_closer_than_the_gap_and_the_last_one_has_the_las
     let mut last = handle.snapshot();
     let mut seen_at = vec![start];
     for step in 1..100_u32 {
-        handle.configure(service("cart", &[&format!("127.0.0.1:{step}")])).await.unwrap();
+        handle.configure(service("cart", &[&format!("127.0.0.1:{step}")]), Vec::new()).await.unwrap();
         tokio::time::sleep(Duration::from_millis(1)).await;
         let now = handle.snapshot();
         if !Arc::ptr_eq(&last, &now) {
@@ -92,7 +92,7 @@ async fn a_replaced_snapshot_outlives_its_last_reader_until_the_owner_sweeps() {
     let handle = cart(&["127.0.0.1:1"]).await;
     let reader = handle.snapshot();
     let watched = Arc::downgrade(&reader);
-    handle.configure(service("cart", &["127.0.0.1:2"])).await.unwrap();
+    handle.configure(service("cart", &["127.0.0.1:2"]), Vec::new()).await.unwrap();
     tokio::time::sleep(PUBLICATION_GAP * 2).await;
     assert_eq!(ids(&handle), ["127.0.0.1:2"]);
     drop(reader);
@@ -105,9 +105,49 @@ async fn a_replaced_snapshot_outlives_its_last_reader_until_the_owner_sweeps() {
 async fn a_surviving_endpoint_keeps_its_live_numbers_over_an_update() {
     let handle = cart(&["127.0.0.1:1"]).await;
     let before = Arc::clone(&handle.snapshot().members()[0].live);
-    handle.configure(service("cart", &["127.0.0.1:2", "127.0.0.1:1"])).await.unwrap();
+    handle.configure(service("cart", &["127.0.0.1:2", "127.0.0.1:1"]), Vec::new()).await.unwrap();
     tokio::time::sleep(PUBLICATION_GAP * 2).await;
     assert!(Arc::ptr_eq(&before, &handle.snapshot().members()[1].live));
+}
+
+#[tokio::test]
+async fn endpoints_that_move_from_a_file_into_the_settings_are_never_missing_and_keep_their_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("endpoints.toml");
+    std::fs::write(&file, "endpoints = [\"127.0.0.1:1\"]\n").unwrap();
+    let discovered = service_with("cart", &[], &format!("discovery = {{ file = {file:?} }}"));
+    let handle = spawn(&discovered, &context()).await;
+    let before = handle.snapshot();
+    assert_eq!(before.members().len(), 1);
+    let configured = handle.configure(service("cart", &["127.0.0.1:1"]), Vec::new()).await.unwrap();
+    configured.in_force().await.unwrap();
+    let after = handle.snapshot();
+    // A publication between the two would have taken a revision, and the record with it.
+    assert_eq!(after.revision(), before.revision() + 1);
+    assert!(Arc::ptr_eq(&before.members()[0].live, &after.members()[0].live));
+    assert_eq!(&*after.members()[0].source, "configuration");
+    assert_eq!(handle.sources().len(), 1);
+}
+
+/// A resolver to which every name is the first address of this machine.
+struct OneName;
+
+impl Lookup for OneName {
+    async fn lookup(&self, _: &str) -> io::Result<Vec<SocketAddr>> {
+        Ok(vec![SocketAddr::from(([127, 0, 0, 1], 0))])
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_port_of_the_same_name_is_a_statement_and_no_sudden_loss() {
+    let OwnerContext { sources, journal, prober, n_shards, seed } = context();
+    let sources = SourceContext { lookup: Arc::new(OneName), read: sources.read };
+    let context = OwnerContext { sources, journal, prober, n_shards, seed };
+    let handle = spawn(&service("cart", &["web:1", "web:2"]), &context).await;
+    assert_eq!(ids(&handle), ["web/127.0.0.1:1", "web/127.0.0.1:2"]);
+    let configured = handle.configure(service("cart", &["web:3"]), Vec::new()).await.unwrap();
+    configured.in_force().await.unwrap();
+    assert_eq!(ids(&handle), ["web/127.0.0.1:3"]);
 }
 
 #[tokio::test(start_paused = true)]

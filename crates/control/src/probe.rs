@@ -16,25 +16,37 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Semaphore;
 
-/// Probes under way at once, over all services: each holds a descriptor, of which callers need the rest. Ten thousand
-/// endpoints that answer within a second fit into an interval of twenty; where none answers, probes come later.
-const PROBES_MAX: usize = 512;
+/// Probes under way at once, over all services: each holds a descriptor, of which callers need the rest.
+const PROBES_MAX: usize = 1024;
+
+/// Probes of one service under way at once: one whose endpoints all keep silent leaves room for the others. Five
+/// thousand endpoints that answer within a second fit into an interval of twenty; where none answers, probes come later.
+const PROBES_OF_SERVICE_MAX: usize = 256;
 
 /// Permission to have a connection of a probe open.
 #[derive(Debug, Clone)]
-pub(crate) struct Prober(Arc<Semaphore>);
+pub(crate) struct Prober {
+    of_service: Arc<Semaphore>,
+    of_all: Arc<Semaphore>,
+}
 
 impl Default for Prober {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(PROBES_MAX)))
+        let permits = |max| Arc::new(Semaphore::new(max));
+        Self { of_service: permits(PROBES_OF_SERVICE_MAX), of_all: permits(PROBES_MAX) }
     }
 }
 
 impl Prober {
+    /// One for another service, which shares only what all share.
+    pub(crate) fn for_service(&self) -> Self {
+        Self { of_all: Arc::clone(&self.of_all), ..Self::default() }
+    }
+
     /// Sends a probe and says why it failed.
     pub(crate) async fn probe(&self, settings: &HealthSettings, endpoint: &Endpoint) -> Result<(), String> {
         // Closed by nobody; an error would only mean that there is no bound.
-        let _permit = self.0.acquire().await;
+        let _permits = (self.of_service.acquire().await, self.of_all.acquire().await);
         match tokio::time::timeout(settings.timeout, send(settings, endpoint)).await {
             Ok(result) => result,
             Err(_) => Err(format!("no answer within {}", isobar_config::format_duration(settings.timeout))),

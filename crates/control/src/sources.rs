@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use isobar_config::{DiscoverySettings, EndpointSettings, ServiceSettings};
-use isobar_core::{Found, SourceSet};
+use isobar_core::{Address, Draw, Endpoint, Found, SourceSet};
 use isobar_discovery::{Feed, FixedList, Lookup, RERESOLVE_INTERVAL};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -42,6 +42,28 @@ pub(crate) struct Source {
     wakes: JoinHandle<()>,
 }
 
+impl Source {
+    fn new(
+        name: Arc<str>,
+        path: Option<PathBuf>,
+        feed: Feed<isobar_discovery::Found>,
+        news: &Arc<Notify>,
+    ) -> Self {
+        let (mut watched, news) = (feed.clone(), Arc::clone(news));
+        let wakes = tokio::spawn(async move {
+            while watched.changed().await.is_ok() {
+                news.notify_one();
+            }
+        });
+        Self { name, path, feed, wakes }
+    }
+
+    fn of_file(file: FollowedFile, news: &Arc<Notify>) -> Self {
+        let name = file.path.display().to_string().into();
+        Self::new(name, Some(file.path), file.feed, news)
+    }
+}
+
 impl Drop for Source {
     fn drop(&mut self) {
         self.wakes.abort();
@@ -60,69 +82,101 @@ impl<L> Clone for SourceContext<L> {
     }
 }
 
-/// The sources of one service.
-pub(crate) struct Sources<L> {
-    service: Arc<str>,
-    context: SourceContext<L>,
-    list: FixedList,
-    followed: Vec<Source>,
-    /// Told whenever a source says something new.
-    news: Arc<Notify>,
-    seed: u64,
-}
-
-impl<L: Lookup> Sources<L> {
-    /// Follows the sources of a service; each has been read once when this returns.
-    pub(crate) async fn follow(settings: &ServiceSettings, context: SourceContext<L>, seed: u64) -> Self {
-        let (list, written) = isobar_discovery::fixed(settings.endpoints.clone());
-        let mut sources = Self {
-            service: settings.name.as_str().into(),
-            context,
-            list,
-            followed: Vec::new(),
-            news: Arc::default(),
-            seed,
-        };
-        let inline = sources.source(CONFIGURATION.into(), None, written).await;
-        sources.followed.push(inline);
-        sources.follow_files(&settings.discovery).await;
-        sources
+impl<L: Lookup> SourceContext<L> {
+    async fn names(
+        &self,
+        service: &str,
+        seed: u64,
+        written: Feed<EndpointSettings>,
+    ) -> Feed<isobar_discovery::Found> {
+        let lookup = Arc::clone(&self.lookup);
+        isobar_discovery::names(written, lookup, RERESOLVE_INTERVAL, seed, service).await
     }
 
-    /// Takes over what a reload says.
-    pub(crate) async fn replace(&mut self, settings: &ServiceSettings) {
-        self.list.replace(settings.endpoints.clone());
-        self.follow_files(&settings.discovery).await;
+    /// Follows a discovered file; it has been read once, and its names asked for, when this returns.
+    pub(crate) async fn follow_file(&self, service: &str, seed: u64, path: &Path) -> FollowedFile {
+        let read = Arc::clone(&self.read);
+        let written = isobar_discovery::file(path.to_owned(), move |path, text| read(path, text)).await;
+        let seed = mixed(seed, &path.to_string_lossy());
+        FollowedFile { path: path.to_owned(), feed: self.names(service, seed, written).await }
+    }
+}
+
+/// A discovered file that is followed and not yet one of a cluster's sources.
+pub(crate) struct FollowedFile {
+    path: PathBuf,
+    feed: Feed<isobar_discovery::Found>,
+}
+
+impl FollowedFile {
+    /// Why it has no endpoints to offer, where that is not what it says.
+    pub(crate) fn problem(&self) -> Option<String> {
+        let state = self.feed.borrow();
+        state.problem.as_deref().filter(|_| state.endpoints.is_empty()).map(ToOwned::to_owned)
+    }
+}
+
+/// A seed of one's own for whoever has this name, so that those who start together do not stay in step.
+pub(crate) fn mixed(seed: u64, name: &str) -> u64 {
+    name.bytes().fold(seed, |seed, byte| Draw::new(seed ^ u64::from(byte)).next_u64())
+}
+
+/// The sources of one service.
+pub(crate) struct Sources {
+    list: FixedList,
+    /// The list of the settings, and behind it the files.
+    followed: Vec<Source>,
+    /// Files that the settings name no more, until what they now list is found.
+    leaving: Vec<Source>,
+    /// The revision of the list that must be found before those leave.
+    awaited: u64,
+    /// Told whenever a source says something new.
+    news: Arc<Notify>,
+}
+
+impl Sources {
+    /// Follows the sources of a service; each has been read once when this returns.
+    pub(crate) async fn follow<L: Lookup>(
+        settings: &ServiceSettings,
+        context: &SourceContext<L>,
+        seed: u64,
+    ) -> Self {
+        let (list, written) = isobar_discovery::fixed(settings.endpoints.clone());
+        let news = Arc::default();
+        let inline = context.names(&settings.name, seed, written).await;
+        let mut followed = vec![Source::new(CONFIGURATION.into(), None, inline, &news)];
+        for DiscoverySettings::File(path) in &settings.discovery {
+            let file = context.follow_file(&settings.name, seed, path).await;
+            followed.push(Source::of_file(file, &news));
+        }
+        Self { list, followed, leaving: Vec::new(), awaited: 0, news }
+    }
+
+    /// Takes over what a reload says; `files` has those that were not followed before.
+    pub(crate) fn replace(&mut self, settings: &ServiceSettings, files: Vec<FollowedFile>) {
+        self.awaited = self.list.replace(settings.endpoints.clone());
+        let mut before = self.followed.split_off(1);
+        let mut new: Vec<Source> = files.into_iter().map(|file| Source::of_file(file, &self.news)).collect();
+        for DiscoverySettings::File(path) in &settings.discovery {
+            for pool in [&mut before, &mut new, &mut self.leaving] {
+                if let Some(at) = pool.iter().position(|source| source.path.as_ref() == Some(path)) {
+                    self.followed.push(pool.swap_remove(at));
+                    break;
+                }
+            }
+        }
+        self.leaving.append(&mut before);
         self.news.notify_one();
     }
 
-    /// Puts these files behind the list, in their order; those that are followed already go on.
-    async fn follow_files(&mut self, discovery: &[DiscoverySettings]) {
-        let mut before = self.followed.split_off(1);
-        for DiscoverySettings::File(path) in discovery {
-            let kept = before.iter().position(|source| source.path.as_ref() == Some(path));
-            let source = if let Some(at) = kept {
-                before.swap_remove(at)
-            } else {
-                let read = Arc::clone(&self.context.read);
-                let written = isobar_discovery::file(path.clone(), move |path, text| read(path, text)).await;
-                self.source(path.display().to_string().into(), Some(path.clone()), written).await
-            };
-            self.followed.push(source);
+    /// Drops the files that the settings name no more, once what these list is found; true when nothing is to be
+    /// waited for.
+    pub(crate) fn settle(&mut self) -> bool {
+        let settled = self.followed[0].feed.borrow().written >= self.awaited;
+        if settled {
+            self.leaving.clear();
         }
-    }
-
-    async fn source(&self, name: Arc<str>, path: Option<PathBuf>, written: Feed<EndpointSettings>) -> Source {
-        let lookup = Arc::clone(&self.context.lookup);
-        let feed =
-            isobar_discovery::names(written, lookup, RERESOLVE_INTERVAL, self.seed, &self.service).await;
-        let (mut watched, news) = (feed.clone(), Arc::clone(&self.news));
-        let wakes = tokio::spawn(async move {
-            while watched.changed().await.is_ok() {
-                news.notify_one();
-            }
-        });
-        Source { name, path, feed, wakes }
+        settled
     }
 
     /// Told whenever a source says something new.
@@ -136,27 +190,13 @@ impl<L: Lookup> Sources<L> {
             name: Arc::clone(&source.name),
             found: source.feed.borrow().endpoints.iter().map(found).collect(),
         };
-        self.followed.iter().map(set).collect()
+        self.followed.iter().chain(&self.leaving).map(set).collect()
     }
 
     /// What all of them say of themselves, without their endpoints; readable while the owner works.
     pub(crate) fn reports(&self) -> Vec<(Arc<str>, Feed<isobar_discovery::Found>)> {
         self.followed.iter().map(|source| (Arc::clone(&source.name), source.feed.clone())).collect()
     }
-}
-
-/// Reads a file of endpoints once, names included; why it has none to offer, where that is not what it says.
-pub(crate) async fn first_problem<L: Lookup>(
-    service: &str,
-    path: &Path,
-    context: &SourceContext<L>,
-) -> Option<String> {
-    let read = Arc::clone(&context.read);
-    let written = isobar_discovery::file(path.to_owned(), move |path, text| read(path, text)).await;
-    let lookup = Arc::clone(&context.lookup);
-    let feed = isobar_discovery::names(written, lookup, RERESOLVE_INTERVAL, 0, service).await;
-    let state = feed.borrow();
-    state.problem.as_deref().filter(|_| state.endpoints.is_empty()).map(ToOwned::to_owned)
 }
 
 /// The report of one source.
@@ -172,7 +212,13 @@ pub(crate) fn report(name: &Arc<str>, feed: &Feed<isobar_discovery::Found>) -> S
 
 fn found(found: &isobar_discovery::Found) -> Found {
     let endpoint = found.endpoint.clone();
-    // The id of an endpoint of a name is `NAME/ADDRESS`.
-    let name = endpoint.id.rsplit_once('/').map(|(name, _)| name.into());
-    Found { inferred: name.filter(|_| found.inferred), endpoint }
+    Found { inferred: found.inferred.then(|| written_as(&endpoint)).flatten(), endpoint }
+}
+
+/// What one written endpoint was found under: the ids of its addresses are `NAME/ADDRESS`. Another port is another
+/// written endpoint, so that its addresses are no answer's loss.
+fn written_as(endpoint: &Endpoint) -> Option<Arc<str>> {
+    let (name, _) = endpoint.id.rsplit_once('/')?;
+    let Address::Tcp(address) = &endpoint.address else { return None };
+    Some(format!("{name}:{}", address.port()).into())
 }

@@ -1,7 +1,7 @@
 //! The common shape of all sources: what a source says at present, and the two ends of the channel that carries it.
 //!
 //! Invariants: the endpoints of a state are a set that the source once said as a whole; the revision rises exactly when
-//! they change; receivers are woken exactly when the endpoints or the problem changed.
+//! they change; receivers are woken exactly when the endpoints, the problem or what they rest on changed.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -21,12 +21,14 @@ pub struct SourceState<E> {
     pub problem: Option<Arc<str>>,
     /// When `endpoints` was last read as it is, or changed.
     pub updated: Option<SystemTime>,
+    /// The revision of the source that this one rests on, where it is made of another; else 0.
+    pub written: u64,
 }
 
 impl<E> Default for SourceState<E> {
     /// Nothing is known yet.
     fn default() -> Self {
-        Self { endpoints: Vec::new().into(), revision: 0, problem: None, updated: None }
+        Self { endpoints: Vec::new().into(), revision: 0, problem: None, updated: None, written: 0 }
     }
 }
 
@@ -55,10 +57,16 @@ impl<E: PartialEq> FeedWriter<E> {
 
     /// Folds a reading into the state; wakes receivers only where it says something new.
     pub(crate) fn tell(&self, reading: Reading<E>) {
+        self.tell_of(0, reading);
+    }
+
+    /// As `tell`, of a reading that rests on this revision of another source.
+    pub(crate) fn tell_of(&self, written: u64, reading: Reading<E>) {
         let Reading { endpoints, problem } = reading;
         self.0.send_if_modified(|state| {
             let good = problem.is_none();
-            let mut modified = state.problem.as_deref() != problem.as_deref();
+            let mut modified = state.problem.as_deref() != problem.as_deref() || state.written != written;
+            state.written = written;
             state.problem = problem.map(Into::into);
             if let Some(endpoints) = endpoints {
                 let changed = state.revision == 0 || *state.endpoints != *endpoints;
@@ -120,9 +128,10 @@ impl ProblemLog {
 pub struct FixedList(FeedWriter<EndpointSettings>);
 
 impl FixedList {
-    /// Puts another list in the place of the present one.
-    pub fn replace(&self, endpoints: Vec<EndpointSettings>) {
+    /// Puts another list in the place of the present one; the revision that what rests on it will tell.
+    pub fn replace(&self, endpoints: Vec<EndpointSettings>) -> u64 {
         self.0.tell(Reading { endpoints: Some(endpoints), problem: None });
+        self.0.0.borrow().revision
     }
 }
 

@@ -180,7 +180,8 @@ impl Cluster {
         let mut condemned = false;
         for member in &self.members {
             let n = member.live.broken_connections();
-            if at != NO_ALARM && n >= at {
+            // One that is out already stays out: in an outage of all of them this is run again and again.
+            if at != NO_ALARM && n >= at && member.state != EndpointState::Unhealthy {
                 let reason = format!("{n} connections in a row failed");
                 condemned |= self.health.condemn(member.live.generation(), reason.into(), now);
             }

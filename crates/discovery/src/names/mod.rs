@@ -164,7 +164,7 @@ impl<L: Lookup> Follower<L> {
         // A list that names somebody, of whom nobody is found, is a failure and does not say that there is nobody.
         let says = |found: &Vec<Found>| !found.is_empty() || self.taken.endpoints.is_empty();
         let endpoints = (self.taken.revision > 0).then(|| self.expand()).filter(says);
-        self.writer.tell(Reading { endpoints, problem });
+        self.writer.tell_of(self.taken.revision, Reading { endpoints, problem });
     }
 
     fn expand(&self) -> Vec<Found> {
