@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 
+use crate::load::Watched;
 use crate::place::{Place, Sources};
 
 /// Findings kept per check. Nobody reads more at once, and a hostile file must not cost memory without bound.
@@ -125,7 +126,7 @@ impl Reports {
     pub(crate) fn into_diagnostics(self, sources: Sources) -> Diagnostics {
         let mut list = self.list.into_inner();
         list.sort_by_key(|finding| finding.place.as_ref().map(|place| (place.file, place.span.start)));
-        Diagnostics { sources, list, omitted: self.omitted.get() }
+        Diagnostics { sources, list, omitted: self.omitted.get(), watched: Watched::default() }
     }
 }
 
@@ -136,9 +137,16 @@ pub struct Diagnostics {
     pub(crate) list: Vec<Diagnostic>,
     /// Findings past [`FINDINGS_MAX`].
     pub(crate) omitted: usize,
+    /// Of a configuration that was refused.
+    pub(crate) watched: Watched,
 }
 
 impl Diagnostics {
+    /// What to watch for the mending of a refused configuration.
+    pub fn watched(&self) -> &Watched {
+        &self.watched
+    }
+
     /// The findings, errors and warnings alike.
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.list.iter()

@@ -66,6 +66,8 @@ pub(crate) struct Gathered {
     pub(crate) sources: Sources,
     pub(crate) documents: Vec<Document>,
     pub(crate) syntax_errors: Vec<Place>,
+    /// Every file that was to be read, whether it could be or not, the main one first.
+    pub(crate) files: Vec<PathBuf>,
     /// Folders in which a pattern was looked for.
     pub(crate) folders: Vec<PathBuf>,
 }
@@ -77,7 +79,7 @@ pub(crate) fn gather(
     environment: Environment<'_>,
     reports: &Reports,
 ) -> Gathered {
-    let mut gathered = Gathered::default();
+    let mut gathered = Gathered { files: vec![path.to_owned()], ..Gathered::default() };
     let read = files.read(path).and_then(|text| gathered.add(path, text, environment, reports));
     if let Err(error) = read {
         reports.add(unreadable(path, &error, None));
@@ -95,6 +97,7 @@ pub(crate) fn gather(
                 reports.add(Diagnostic::error(&place, message).help("narrow the pattern"));
                 return gathered;
             }
+            gathered.files.push(included.clone());
             let read =
                 files.read(&included).and_then(|text| gathered.add(&included, text, environment, reports));
             if let Err(error) = read {
@@ -118,7 +121,7 @@ pub(crate) fn gather_text(
     environment: Environment<'_>,
     reports: &Reports,
 ) -> Gathered {
-    let mut gathered = Gathered::default();
+    let mut gathered = Gathered { files: vec![origin.to_owned()], ..Gathered::default() };
     if let Err(error) = gathered.add(origin, text, environment, reports) {
         reports.add(unreadable(origin, &error, None));
         return gathered;

@@ -73,5 +73,5 @@ pub use settings::{
     ListenerTimeouts, LogFormat, LogTarget, PathRewrite, RetrySettings, Rewrite, RouteAction, RouteSettings,
     RuntimeSettings, Settings, SplitEntry,
 };
-pub use text::{label_problem, name_problem};
+pub use text::name_problem;
 pub use units::{UnitError, format_duration, format_size, parse_duration, parse_size};

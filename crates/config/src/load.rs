@@ -32,9 +32,9 @@ pub struct Loaded {
 }
 
 /// Files and folders that a configuration depends on; a discovered file is not one of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Watched {
-    /// The files it was read from, the main one first.
+    /// The files it was read from, the main one first; where it was refused, also those that could not be read.
     pub files: Vec<PathBuf>,
     /// The folders in which a pattern of `include` was looked for: a new file there may belong to it.
     pub folders: Vec<PathBuf>,
@@ -72,13 +72,14 @@ pub fn load_text(
 fn check(gathered: Gathered, environment: Environment<'_>, reports: Reports) -> Result<Loaded, Diagnostics> {
     let settings = if gathered.documents.is_empty() { None } else { Some(read(&gathered, &reports)) };
     let accepted = settings.filter(|_| !reports.has_errors());
-    let Gathered { sources, syntax_errors, folders, .. } = gathered;
+    let Gathered { sources, syntax_errors, files, folders, .. } = gathered;
+    let watched = Watched { files, folders };
     let Some(settings) = accepted else {
         let mut findings = reports.into_diagnostics(sources);
         drop_echoes(&mut findings, &syntax_errors);
+        findings.watched = watched;
         return Err(findings);
     };
-    let watched = Watched { files: sources.paths().map(Path::to_owned).collect(), folders };
     let document = merge(&sources, environment);
     Ok(Loaded { settings, warnings: reports.into_diagnostics(sources), watched, document })
 }

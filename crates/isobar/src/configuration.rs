@@ -29,13 +29,13 @@ pub(crate) struct RefusedConfiguration {
 }
 
 /// What a new configuration leads to: the report of it, or every error as text for people.
-pub(crate) type Applied<'a> = Pin<Box<dyn Future<Output = Result<ConfigurationReport, String>> + Send + 'a>>;
+pub(crate) type Applied = Pin<Box<dyn Future<Output = Result<ConfigurationReport, String>> + Send>>;
 
 /// Whoever keeps the configuration that runs.
 pub(crate) trait Configured: Send + Sync {
     /// What runs now.
     fn report(&self) -> ConfigurationReport;
 
-    /// Applies a configuration as a whole, or nothing of it.
-    fn put(&self, text: String) -> Applied<'_>;
+    /// Applies a configuration as a whole, or nothing of it; once it has begun, also where nobody waits for the end.
+    fn put(self: Arc<Self>, text: String) -> Applied;
 }

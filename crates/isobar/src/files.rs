@@ -35,7 +35,8 @@ impl FileSource for Disk {
             let entry = entry?;
             let name = entry.file_name();
             let fits = name.to_str().is_some_and(|name| pattern_matches(names, name));
-            if fits && !entry.path().is_dir() {
+            // A pipe would hold the reading up for ever, a folder is none of ours.
+            if fits && entry.path().is_file() {
                 matches.push(parent.join(name));
             }
         }

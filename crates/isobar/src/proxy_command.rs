@@ -30,7 +30,7 @@ use crate::cli::{EXIT_FAILED, EXIT_USAGE, LogLines, ProxyArgs};
 use crate::configuration::Configured;
 use crate::files::{Disk, environment};
 use crate::readiness::{Phase, Readiness};
-use crate::reload::{Configuration, Origin};
+use crate::reload::{Configuration, Origin, Why};
 use crate::seat::Seat;
 use crate::signals::Signals;
 use crate::{check, files, limits, logging, terminal};
@@ -280,7 +280,7 @@ fn serve_signals(
     };
     let reload = move || {
         let configuration = Arc::clone(&configuration);
-        tokio::spawn(async move { configuration.reload("SIGHUP").await });
+        tokio::spawn(async move { configuration.reload(Why::Signal).await });
     };
     control.spawn(signals.serve(stop, reopen, reload));
     stopped

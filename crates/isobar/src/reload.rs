@@ -14,7 +14,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use isobar_config::{Diagnostics, Loaded, Settings, Watched};
 use isobar_control::{ClusterHandle, Clusters, Journal};
@@ -26,8 +26,33 @@ use crate::configuration::{Applied, ConfigurationReport, Configured, RefusedConf
 use crate::files::{Disk, environment};
 use crate::seat::Seat;
 
+/// How long reading the files may take: a file system that hangs must not hold up every later change.
+const READING_PATIENCE: Duration = Duration::from_secs(30);
+
 /// Where a configuration came from that nobody wrote to the file.
 const PUT: &str = "PUT /api/v1/config";
+
+/// Why the file is read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// It may have changed between the first reading and the watch.
+    Start,
+    Changed,
+    /// Other files belong to it than before.
+    Included,
+    Signal,
+}
+
+impl Why {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Changed => "the file changed",
+            Self::Included => "other files are included",
+            Self::Signal => "SIGHUP",
+        }
+    }
+}
 
 /// What is running.
 #[derive(Debug, Clone)]
@@ -62,6 +87,8 @@ pub(crate) struct Configuration {
     in_force: Mutex<InForce>,
     /// What to watch; of the last configuration that could be read from the file.
     watched: Mutex<Watched>,
+    /// What the file said when it was last taken over.
+    taken_over: Mutex<Arc<Settings>>,
     /// Held while one change is carried out.
     turn: tokio::sync::Mutex<()>,
     n_applied: AtomicU64,
@@ -84,6 +111,7 @@ impl Configuration {
             document: origin.document.into(),
             refused: None,
         };
+        let taken_over = Mutex::new(Arc::clone(&origin.settings));
         let in_force = InForce { settings: origin.settings, report };
         Self {
             file: origin.file,
@@ -92,6 +120,7 @@ impl Configuration {
             journal,
             in_force: Mutex::new(in_force),
             watched: Mutex::new(origin.watched),
+            taken_over,
             turn: tokio::sync::Mutex::default(),
             n_applied: AtomicU64::new(1),
             n_refused: AtomicU64::new(0),
@@ -113,30 +142,40 @@ impl Configuration {
         render_metrics(self.counts(), &self.report(), out);
     }
 
-    /// Reads the file again and applies it where it says something else than what runs. `why` is for the log.
-    pub(crate) async fn reload(&self, why: &str) {
+    /// Reads the file again and applies it where it says something else than what runs; one that merely stirred, and
+    /// says what it said before, leaves alone what was put since.
+    pub(crate) async fn reload(&self, why: Why) {
         let Some(file) = self.file.clone() else {
-            warn!("{why}: there is no file to read, the command line said it all; nothing changes");
+            warn!("{}: there is no file to read, the command line said it all; nothing changes", why.text());
             return;
         };
         let _turn = self.turn.lock().await;
         let from = file.display().to_string();
         let loading = tokio::task::spawn_blocking(move || isobar_config::load(&file, &Disk, &environment));
-        let loaded = match loading.await {
+        let Ok(loading) = tokio::time::timeout(READING_PATIENCE, loading).await else {
+            return self
+                .refuse(&from, &format!("it could not be read within {} s", READING_PATIENCE.as_secs()));
+        };
+        let loaded = match loading {
             Ok(Ok(loaded)) => loaded,
-            Ok(Err(findings)) => return self.refuse(&from, &findings.lines().join("\n")),
+            Ok(Err(findings)) => {
+                self.watch_also(findings.watched());
+                return self.refuse(&from, &findings.lines().join("\n"));
+            }
             Err(error) => return self.refuse(&from, &format!("reading it broke off: {error}")),
         };
         *self.watched.lock().unwrap_or_else(PoisonError::into_inner) = loaded.watched.clone();
-        let same = *self.lock().settings == loaded.settings;
-        if same {
+        let says_the_same = **self.taken_over() == loaded.settings && why != Why::Signal;
+        let settings = Arc::new(loaded.settings.clone());
+        if says_the_same || *self.lock().settings == loaded.settings {
             self.accept_unchanged(&from, why);
-            return;
+        } else {
+            warn_of(&loaded.warnings);
+            if let Err(reason) = self.apply(loaded, &from).await {
+                return self.refuse(&from, &reason);
+            }
         }
-        warn_of(&loaded.warnings);
-        if let Err(reason) = self.apply(loaded, &from).await {
-            self.refuse(&from, &reason);
-        }
+        *self.taken_over() = settings;
     }
 
     /// Follows the file, and whatever it includes, until the task is dropped.
@@ -147,15 +186,15 @@ impl Configuration {
         let mut paths = self.watched_paths();
         let mut watch = FileWatch::new(paths.clone()).await;
         // What changed between the first reading and the watch.
-        self.reload("start").await;
+        self.reload(Why::Start).await;
         loop {
             watch.changed().await;
-            self.reload("the file changed").await;
+            self.reload(Why::Changed).await;
             let now = self.watched_paths();
             if now != paths {
                 watch = FileWatch::new(now.clone()).await;
                 paths = now;
-                self.reload("other files are included").await;
+                self.reload(Why::Included).await;
             }
         }
     }
@@ -181,6 +220,19 @@ impl Configuration {
             return Err(reason);
         }
         Ok(self.report())
+    }
+
+    /// A refused configuration may be mended in a file that the last good one did not have.
+    fn watch_also(&self, refused: &Watched) {
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let Watched { files, folders } = &mut *watched;
+        for (known, new) in [(files, &refused.files), (folders, &refused.folders)] {
+            known.extend(new.iter().filter(|path| !known.contains(path)).cloned().collect::<Vec<_>>());
+        }
+    }
+
+    fn taken_over(&self) -> MutexGuard<'_, Arc<Settings>> {
+        self.taken_over.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn watched_paths(&self) -> Vec<PathBuf> {
@@ -230,12 +282,12 @@ impl Configuration {
     }
 
     /// The file says what runs already, perhaps after an attempt that was refused.
-    fn accept_unchanged(&self, from: &str, why: &str) {
+    fn accept_unchanged(&self, from: &str, why: Why) {
         let mut in_force = self.lock();
         if in_force.report.refused.take().is_some() {
             info!(from, "the configuration is again what runs");
         } else {
-            debug!(from, why, "the configuration says what runs already");
+            debug!(from, why = why.text(), "the configuration says what runs already");
         }
     }
 
@@ -265,8 +317,14 @@ impl Configured for Configuration {
         self.lock().report.clone()
     }
 
-    fn put(&self, text: String) -> Applied<'_> {
-        Box::pin(self.put_text(text))
+    fn put(self: Arc<Self>, text: String) -> Applied {
+        Box::pin(async move {
+            // A task of its own: whoever asked may go, and half a change must not stay.
+            match tokio::spawn(async move { self.put_text(text).await }).await {
+                Ok(applied) => applied,
+                Err(error) => Err(format!("applying it broke off: {error}")),
+            }
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! `GET` and `PUT /api/v1/config`: what runs, and another configuration in its place.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -28,7 +29,7 @@ pub(super) async fn put(State(subjects): State<Subjects>, request: Request) -> R
         let message = format!("the configuration is not UTF-8 text: {}", error.utf8_error());
         Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "configuration-refused", message)
     })?;
-    match subjects.configuration.put(text).await {
+    match Arc::clone(&subjects.configuration).put(text).await {
         Ok(report) => Ok(refusal::json(StatusCode::OK, &as_json(&report))),
         Err(found) => Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "configuration-refused", found)),
     }

@@ -46,7 +46,7 @@ impl Configured for Told {
         self.0.lock().unwrap().clone()
     }
 
-    fn put(&self, text: String) -> Applied<'_> {
+    fn put(self: Arc<Self>, text: String) -> Applied {
         Box::pin(async move {
             if text.contains("broken") {
                 return Err("isobar.toml:1:1: broken".to_owned());
