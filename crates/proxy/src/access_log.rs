@@ -11,9 +11,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use isobar_config::LogTarget;
 
@@ -35,21 +36,32 @@ pub struct LogError {
     source: io::Error,
 }
 
+/// How often a stop looks whether the last lines are written.
+const JOIN_STEP: Duration = Duration::from_millis(2);
+
 enum Message {
-    Batch { bytes: Vec<u8>, n_lines: u64 },
-    Reopen,
+    Batch {
+        bytes: Vec<u8>,
+        n_lines: u64,
+    },
+    /// There is something else to do than to write.
+    Wake,
 }
 
 /// The sending side; each worker has a batch of its own.
 #[derive(Clone)]
 pub(crate) struct LogQueue {
     queue: SyncSender<Message>,
+    /// The file is to be opened again.
+    reopen: Arc<AtomicBool>,
 }
 
 impl LogQueue {
     /// Opens the file again by its name, for log rotation.
     pub(crate) fn reopen(&self) {
-        if self.queue.send(Message::Reopen).is_err() {
+        self.reopen.store(true, Relaxed);
+        // Where the queue is full the batches in it wake the thread; waiting for room would hold up every other signal.
+        if let Err(TrySendError::Disconnected(_)) = self.queue.try_send(Message::Wake) {
             tracing::error!("the access log's thread is gone");
         }
     }
@@ -77,10 +89,12 @@ impl LogWriter {
     fn open(target: &LogTarget, lost: Arc<AtomicU64>) -> io::Result<Self> {
         let sink = Sink::open(target)?;
         let (queue, batches) = sync_channel(QUEUE_MAX);
+        let reopen = Arc::new(AtomicBool::new(false));
+        let asked = Arc::clone(&reopen);
         let thread = std::thread::Builder::new()
             .name("access-log".into())
-            .spawn(move || write_batches(&batches, sink, &lost))?;
-        Ok(Self { target: target.clone(), queue: LogQueue { queue }, thread })
+            .spawn(move || write_batches(&batches, sink, &lost, &asked))?;
+        Ok(Self { target: target.clone(), queue: LogQueue { queue, reopen }, thread })
     }
 
     /// Gives the control side's queue up: the thread ends when the workers' are gone.
@@ -97,15 +111,22 @@ impl RetiredLog {
         self.0.is_finished()
     }
 
-    /// Waits until everything is written; every queue that leads to it must be gone.
-    pub(crate) fn join(self) {
+    /// Waits until everything is written, or until `end`; every queue that leads to it must be gone.
+    pub(crate) fn join(self, end: Instant) {
+        while !self.has_ended() {
+            if Instant::now() >= end {
+                tracing::warn!("the access log's target takes nothing: its last lines are lost");
+                return;
+            }
+            std::thread::sleep(JOIN_STEP);
+        }
         if self.0.join().is_err() {
             tracing::error!("the access log's thread ended early; its last lines are lost");
         }
     }
 }
 
-fn write_batches(batches: &Receiver<Message>, mut sink: Sink, lost: &AtomicU64) {
+fn write_batches(batches: &Receiver<Message>, mut sink: Sink, lost: &AtomicU64, reopen: &AtomicBool) {
     let mut failing = false;
     for message in batches {
         match message {
@@ -123,11 +144,12 @@ fn write_batches(batches: &Receiver<Message>, mut sink: Sink, lost: &AtomicU64) 
                     failing = true;
                 }
             },
-            Message::Reopen => {
-                if let Err(error) = sink.reopen() {
-                    tracing::warn!(%error, "the access log could not be reopened; the old file stays in use");
-                }
-            }
+            Message::Wake => {}
+        }
+        if reopen.swap(false, Relaxed)
+            && let Err(error) = sink.reopen()
+        {
+            tracing::warn!(%error, "the access log could not be reopened; the old file stays in use");
         }
     }
 }

@@ -166,11 +166,11 @@ impl Control {
         self.log.as_ref().map(|log| log.queue.clone())
     }
 
-    /// Writes out and ends every log; no worker and no reader may be left.
-    pub(crate) fn finish_logs(self) {
+    /// Writes out and ends every log, until `end`; no worker and no reader may be left.
+    pub(crate) fn finish_logs(self, end: Instant) {
         let current = self.log.map(LogWriter::retire);
         for log in self.retired_logs.into_iter().chain(current) {
-            log.join();
+            log.join(end);
         }
     }
 

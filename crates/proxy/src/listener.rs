@@ -206,7 +206,8 @@ impl Desk {
 
     fn accept_some(&self, socket: &Socket) -> Accepts {
         for _ in 0..ACCEPTS_PER_WAKE {
-            if self.shared.is_full() {
+            // A listener that closes takes all that wait: they were told that they are connected.
+            if self.shared.is_full() && !self.shared.is_closing() {
                 return Accepts::Full;
             }
             match rustix::net::acceptfrom_with(socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {

@@ -24,6 +24,10 @@ use crate::listener::Acceptor;
 use crate::readings::Readings;
 use crate::worker::{self, Message, WorkerHandle, WorkerInputs};
 
+/// How long the last lines of the access log may take after the grace is over: a disk needs less, a reader that has
+/// stopped would hold the process for ever.
+const LOG_PATIENCE: Duration = Duration::from_secs(2);
+
 /// How often `join` looks whether the last connection is gone.
 const JOIN_STEP: Duration = Duration::from_millis(10);
 
@@ -150,7 +154,7 @@ impl Proxy {
         }
         // It holds the last queue to the access log that is not the control side's.
         drop(readings);
-        control.finish_logs();
+        control.finish_logs(end.max(Instant::now() + LOG_PATIENCE));
         DrainReport { cut }
     }
 }

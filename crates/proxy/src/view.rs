@@ -19,6 +19,13 @@ use isobar_core::Snapshot;
 )]
 pub(crate) struct View(Rc<Arc<Snapshot>>);
 
+impl View {
+    /// Whether both show the same snapshot.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
 impl Deref for View {
     type Target = Snapshot;
 

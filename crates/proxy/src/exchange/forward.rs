@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use std::sync::Arc;
+
 use isobar_core::{Instant, MemberIndex, NoPick, PickRequest};
 use isobar_http1::HeaderId;
 
@@ -114,6 +116,19 @@ impl Tried {
         self.len == TRIED_MAX
     }
 
+    /// The same endpoints in a newer snapshot; those that it has no more are left out.
+    fn carried(&self, from: &View, to: &View) -> Self {
+        let mut carried = Self::none();
+        for index in self.as_slice() {
+            let live = &from.member(*index).live;
+            let place = to.members().iter().position(|member| Arc::ptr_eq(&member.live, live));
+            if let Some(place) = place {
+                carried.push(MemberIndex(place as u32));
+            }
+        }
+        carried
+    }
+
     fn as_slice(&self) -> &[MemberIndex] {
         &self.indexes[..self.len]
     }
@@ -121,7 +136,7 @@ impl Tried {
 
 impl Call<'_> {
     async fn run(mut self) -> End {
-        let view = self.cluster.view.snapshot();
+        let mut view = self.cluster.view.snapshot();
         let mut tried = Tried::none();
         let mut only_fresh = false;
         // What the last failed attempt would be answered with.
@@ -152,6 +167,12 @@ impl Call<'_> {
                 return End::Refused { refusal: failure.refusal, message_end: failure.message_end };
             }
             tried.push(index);
+            // The attempt may have taken long: whoever left or drains since must not get the next one.
+            let newer = self.cluster.view.snapshot();
+            if !newer.is(&view) {
+                tried = tried.carried(&view, &newer);
+                view = newer;
+            }
             only_fresh |= failure.stale;
             last = failure.refusal;
             self.record.retried_for = Some(AttemptFailure::ALL[failure.kind as usize].1);
