@@ -120,6 +120,28 @@ fn endpoints_come_go_and_change_their_share_and_no_request_fails() {
 }
 
 #[test]
+fn another_attempt_goes_to_an_endpoint_that_came_while_the_first_was_under_way() {
+    let (go, told) = channel::<()>();
+    let told = Mutex::new(told);
+    let held = Origin::start(move |visit| {
+        if visit.head().is_some() {
+            told.lock().unwrap().recv().unwrap();
+            // The connection ends without an answer.
+        }
+    });
+    let other = Origin::answering("other");
+    let isobar = Isobar::start(&one_service(&[held.address], "", ""));
+    let mut caller = isobar.connect();
+    caller.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n");
+    wait_for("the request to arrive", || (held.heads().len() == 1).then_some(()));
+    let body = format!("{{\"address\": \"{}\"}}", other.address);
+    assert_eq!(isobar.admin_call("PUT", &endpoint("new"), LOCAL, &body).status, 200);
+    go.send(()).unwrap();
+    assert_eq!(caller.response("GET").text(), "other");
+    assert_eq!(held.heads().len(), 1);
+}
+
+#[test]
 fn without_the_token_or_under_a_foreign_name_only_probes_and_scrapers_are_answered() {
     let origin = Origin::answering("a");
     let folder = tempfile::tempdir().unwrap();
@@ -216,5 +238,21 @@ fn a_configuration_that_is_put_takes_effect_as_a_whole_or_is_refused_with_its_re
     assert!(status.status.success() && shown(&status).contains("round-robbin"), "{}", shown(&status));
     assert!(shown(&status).contains(&origins[1].address.to_string()), "{}", shown(&status));
     assert_eq!(isobar.get("/").text(), "b", "a refused one changes nothing");
+    // A file that stirs, is broken and mended says in the end what it said before.
+    let file = std::fs::read_to_string(isobar.config_file()).unwrap();
+    let failing = |value| {
+        wait_for("the file to be read", || {
+            (isobar.count(&["isobar_configuration_failing"]) == value).then_some(())
+        });
+    };
+    save(&isobar.config_file(), "broken");
+    wait_for("the file to be refused", || {
+        isobar.admin(CONFIG).text().contains("isobar.toml:1:").then_some(())
+    });
+    save(&isobar.config_file(), &file);
+    failing(0);
+    assert_eq!(isobar.get("/").text(), "b", "what was put holds until the file says something else");
+    isobar.signal(rustix::process::Signal::HUP);
+    wait_for("the file to be loaded", || (isobar.get("/").text() == "a").then_some(()));
     load.end_without_failure();
 }

@@ -121,6 +121,22 @@ fn a_configuration_that_cannot_take_effect_changes_nothing_and_is_told_once() {
 }
 
 #[test]
+fn a_part_that_was_missing_or_broken_is_noticed_when_it_is_mended() {
+    let stage = Stage::start();
+    let part = stage.isobar.dir.path().join("parts").join("extra.toml");
+    let listener = "[[listeners]]\nname = \"extra\"\nlisten = \"127.0.0.1:0\"\nservice = \"app\"\n";
+    std::fs::create_dir(part.parent().unwrap()).unwrap();
+    stage.isobar.configure(&format!("include = [\"parts/extra.toml\"]\n{}", stage.good));
+    stage.await_failing(1, "missing");
+    save(&part, "broken");
+    wait_for("the broken part", || stage.isobar.has_logged("extra.toml:1:").then_some(()));
+    save(&part, listener);
+    stage.await_failing(0, "mended");
+    assert!(stage.isobar.logged("listening", "listener").contains(&"extra".to_owned()));
+    stage.load.end_without_failure();
+}
+
+#[test]
 fn another_reason_is_told_although_the_one_before_was_never_mended() {
     let stage = Stage::start();
     let isobar = &stage.isobar;
