@@ -88,8 +88,20 @@ pub(crate) enum Kind {
 pub(crate) struct Bounds<T> {
     pub(crate) min: T,
     pub(crate) max: T,
-    /// Why the ends are where they are.
-    pub(crate) why: &'static str,
+    /// Why nothing below the lower end is taken; may be empty where that is zero.
+    pub(crate) below: &'static str,
+    /// Why nothing above the upper end is taken.
+    pub(crate) above: &'static str,
+}
+
+impl<T> Bounds<T> {
+    /// Both reasons, for pages that explain the range.
+    pub(crate) fn reasons(&self) -> String {
+        if self.below.is_empty() || self.below == self.above {
+            return self.above.to_owned();
+        }
+        format!("{}; {}", self.below, self.above)
+    }
 }
 
 /// A string out of a fixed set.
