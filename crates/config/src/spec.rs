@@ -218,6 +218,21 @@ impl Kind {
         }
     }
 
+    /// The example of an address with this port in the place of its own; `None` for all else.
+    pub(crate) fn example_with_port(&self, port: i128) -> Option<String> {
+        match self {
+            Self::Text { example, .. } => {
+                let (host, own) = example.rsplit_once(':')?;
+                own.parse::<u16>().ok()?;
+                u16::try_from(port).ok().filter(|port| *port > 0).map(|port| format!("{host}:{port}"))
+            }
+            Self::List(kind) | Self::OneOrMany(kind) | Self::ShortOrTable(kind, _) => {
+                kind.example_with_port(port)
+            }
+            _ => None,
+        }
+    }
+
     /// A value of the kind, as it is written in the file.
     pub(crate) fn example(&self) -> String {
         match self {
