@@ -99,13 +99,17 @@ fn a_killed_and_a_flapping_instance_fail_no_request_and_an_interrupt_ends_it_wit
     let proxy = address(&proxy).to_owned();
     let answer = ask(&proxy, "/");
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("x-isobar-endpoint: "), "{answer}");
-    assert!(ask(&proxy, "/die").contains(" dies"));
+    let farewell = ask(&proxy, "/die");
+    let killed = farewell.lines().find_map(|line| line.split_once(" dies")).unwrap().0.to_owned();
     running.wait_for("killed");
     running.wait_for("fails now");
     let (code, rest) = running.interrupt();
     assert_eq!(code, Some(0), "{rest}");
     let total = rest.lines().find(|line| line.contains(" requests in ")).unwrap();
     assert!(total.contains(" 0 failed,"), "{rest}");
+    let row = rest.lines().find(|line| line.starts_with(&killed)).unwrap();
+    let failed: u64 = row.split_whitespace().last().unwrap().parse().unwrap();
+    assert!(failed > 0, "refused connections are failed attempts at {killed}:\n{rest}");
     assert!(TcpStream::connect(proxy).is_err(), "the proxy outlived its demo");
 }
 

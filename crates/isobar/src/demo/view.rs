@@ -3,7 +3,7 @@
 //! Invariants: pure; at 80 columns and 24 lines everything important is there, on smaller terminals the end is cut.
 
 use super::frame::{Frame, Look, Size};
-use super::picture::{Picture, Row, milliseconds, suggestions};
+use super::picture::{Picture, Row, count, milliseconds, suggestions};
 
 /// Columns that the layout is made for; wider terminals give the rest to the ids.
 const COLUMNS: usize = 80;
@@ -88,7 +88,7 @@ fn push_row(frame: &mut Frame, row: &Row, selected: bool, id_columns: usize) {
         row.recent.rate,
         milliseconds(row.recent.p50),
         milliseconds(row.recent.p99),
-        row.failed_attempts
+        count(row.failed_attempts)
     );
     frame.push([
         (&id, if selected { Look::Strong } else { Look::Plain }),
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn the_table_is_aligned_and_its_last_column_fits() {
         let mut picture = picture();
-        picture.rows[0].failed_attempts = 123_456;
+        picture.rows[0].failed_attempts = Some(123_456);
         let frame = frame(&picture, USUAL);
         let text = text(&frame);
         let lines: Vec<_> = text.lines().skip(3).take(2).collect();
