@@ -114,6 +114,17 @@ fn a_killed_and_a_flapping_instance_fail_no_request_and_an_interrupt_ends_it_wit
 }
 
 #[test]
+fn a_suggested_command_runs_as_it_is_written() {
+    let mut running = Running::start(&FREE_PORTS);
+    let line = running.wait_for(" drain demo ");
+    let (command, _) = line.trim_start().split_once("    ").unwrap();
+    let output = Command::new("sh").args(["-c", command]).stdin(Stdio::null()).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{command}: {told}");
+    assert!(output.stdout.ends_with(b"in flight\n"), "{command}: {told}");
+}
+
+#[test]
 fn the_admin_interface_is_that_of_a_proxy() {
     let mut running = Running::start(&FREE_PORTS);
     let line = running.wait_for("admin interface http://");

@@ -46,7 +46,7 @@ use crate::cli::{DemoArgs, EXIT_FAILED, LogLines};
 use crate::log_tail::LogTail;
 use crate::proxy_command::{Running, StartFailure};
 use crate::reload::Origin;
-use crate::{limits, logging, proxy_command, terminal};
+use crate::{invocation, limits, logging, proxy_command, terminal};
 
 /// Where the proxy listens unless told otherwise.
 const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -142,6 +142,7 @@ impl Stage {
         let loaded = setup::loaded(text).map_err(DemoFailure::Settings)?;
         let proxy = proxy_command::start(Origin::of(loaded, None), process)?;
         let facts = Facts {
+            program: invocation::program(),
             proxy: reachable(proxy.addresses().first()).ok_or(DemoFailure::NoAddress)?,
             admin: reachable(proxy.admin_address()).ok_or(DemoFailure::NoAddress)?,
             rate: args.rate,

@@ -18,6 +18,8 @@ pub(super) const ADMIN_DEFAULT: SocketAddr =
 /// What stays the same over a run.
 #[derive(Debug, Clone)]
 pub(super) struct Facts {
+    /// What starts this program, as a word of a shell.
+    pub(super) program: String,
     /// Where to ask the proxy.
     pub(super) proxy: SocketAddr,
     /// Where the admin interface listens.
@@ -152,12 +154,12 @@ fn share(part: u64, whole: u64) -> f64 {
 pub(super) fn suggestions(facts: &Facts) -> Vec<(String, &'static str)> {
     let admin =
         if facts.admin == ADMIN_DEFAULT { String::new() } else { format!(" --admin http://{}", facts.admin) };
-    let id = NATURES[0].id;
+    let (id, program) = (NATURES[0].id, &facts.program);
     vec![
         (format!("curl -i http://{}/", facts.proxy), "ask through the proxy"),
         (format!("curl http://{}/die", facts.proxy), "kill the instance that answers"),
-        (format!("isobar drain {SERVICE} {id}{admin}"), "no new requests; undrain ends it"),
-        (format!("isobar weight {SERVICE} {id} 5{admin}"), "give it more of the traffic"),
+        (format!("{program} drain {SERVICE} {id}{admin}"), "no new requests; undrain ends it"),
+        (format!("{program} weight {SERVICE} {id} 5{admin}"), "give it more of the traffic"),
     ]
 }
 

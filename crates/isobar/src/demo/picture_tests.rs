@@ -44,6 +44,7 @@ pub(in crate::demo) fn picture() -> Picture {
     rows[4].reason = "3 probes failed".to_owned();
     Picture {
         facts: Facts {
+            program: "isobar".to_owned(),
             proxy: ([127, 0, 0, 1], 8_080).into(),
             admin: ADMIN_DEFAULT,
             rate: 200,
@@ -104,12 +105,16 @@ fn an_endpoint_that_a_user_added_is_shown_and_one_that_was_removed_stays_with_it
 }
 
 #[test]
-fn suggested_commands_name_the_admin_interface_where_it_is_not_the_usual_one() {
+fn suggested_commands_name_the_program_and_the_admin_interface_where_it_is_not_the_usual_one() {
     let mut facts = picture().facts;
     assert!(suggestions(&facts).iter().all(|(command, _)| !command.contains("--admin")));
     facts.admin = ([127, 0, 0, 1], 4_242).into();
+    facts.program = "target/release/isobar".to_owned();
     let drain = suggestions(&facts).into_iter().map(|(command, _)| command).find(|c| c.contains("drain"));
-    assert_eq!(drain.as_deref(), Some("isobar drain demo plain-1 --admin http://127.0.0.1:4242"));
+    assert_eq!(
+        drain.as_deref(),
+        Some("target/release/isobar drain demo plain-1 --admin http://127.0.0.1:4242")
+    );
 }
 
 #[test]

@@ -30,12 +30,26 @@ pub(super) fn frame(picture: &Picture, size: Size) -> Frame {
     push_selected(&mut frame, picture);
     frame.skip();
     for (command, what) in suggestions(&picture.facts) {
-        frame.push([(&format!("  {command:COMMAND_COLUMNS$}  "), Look::Plain), (what, Look::Faint)]);
+        push_command(&mut frame, &command, what);
     }
     frame.push([("  keys: up, down select   k kill, revive   q quit", Look::Faint)]);
     frame.skip();
     push_events(&mut frame, picture);
     frame
+}
+
+/// A command that is wider than the terminal goes on in a second line, as a shell reads it.
+fn push_command(frame: &mut Frame, command: &str, what: &str) {
+    let room = frame.size().columns.saturating_sub("  ".len());
+    let mut rest = command;
+    if command.len() > room
+        && let Some(begin) = command.get(..room.saturating_sub(" \\".len()))
+        && let Some((begin, _)) = begin.rsplit_once(' ')
+    {
+        frame.push([("  ", Look::Plain), (begin, Look::Plain), (" \\", Look::Plain)]);
+        rest = &command[begin.len()..];
+    }
+    frame.push([(&format!("  {rest:COMMAND_COLUMNS$}  "), Look::Plain), (what, Look::Faint)]);
 }
 
 fn push_totals(frame: &mut Frame, picture: &Picture) {
@@ -166,6 +180,19 @@ mod tests {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
         assert!(text.lines().all(|line| line.len() <= 80) && text.lines().count() <= 24, "{text}");
+    }
+
+    #[test]
+    fn a_command_that_is_too_wide_goes_on_in_the_next_line_as_a_shell_reads_it() {
+        let mut picture = picture();
+        picture.facts.program = format!("/{}/isobar", "x".repeat(40));
+        picture.facts.admin = ([127, 0, 0, 1], 45_678).into();
+        let text = text(&frame(&picture, USUAL)).replace("\\\n", "");
+        for (command, _) in suggestions(&picture.facts) {
+            let words: Vec<_> = command.split(' ').collect();
+            let is_shown = |line: &str| line.split_whitespace().take(words.len()).eq(words.iter().copied());
+            assert!(text.lines().any(is_shown), "{command} is missing in\n{text}");
+        }
     }
 
     #[test]
