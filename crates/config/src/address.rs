@@ -97,7 +97,7 @@ impl AddressText {
     }
 
     /// Whether two listeners cannot have these addresses at once: the same, or one of them every interface.
-    pub(crate) fn clashes_with(&self, other: &Self) -> bool {
+    pub fn clashes_with(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Unix(a), Self::Unix(b)) => a == b,
             (Self::Tcp { host: a, port: p }, Self::Tcp { host: b, port: q }) => {

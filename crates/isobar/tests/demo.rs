@@ -148,6 +148,23 @@ fn a_port_asked_for_that_is_taken_ends_it_with_1_and_a_message_that_names_it() {
 }
 
 #[test]
+fn one_address_for_both_ends_it_with_1_and_a_message_that_says_so() {
+    let output = demo(&["--for", "1s", "--listen", ":9900", "--admin", "127.0.0.1:9900"]).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("--listen :9900 and --admin 127.0.0.1:9900 are the same address"), "{told}");
+}
+
+#[test]
+fn addresses_are_taken_in_the_forms_that_the_proxy_takes() {
+    let output = demo(&["--for", "1s", "--listen", ":0", "--admin", "localhost:0"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let total = text.lines().find(|line| line.contains(" requests in ")).unwrap();
+    assert!(total.contains(" 0 failed,"), "{text}");
+}
+
+#[test]
 fn usual_ports_that_are_taken_are_replaced_by_free_ones() {
     // Taken by this test, or by whoever had them before: either way they cannot be had.
     let _taken = [TcpListener::bind("127.0.0.1:8080"), TcpListener::bind("127.0.0.1:9900")];
