@@ -23,7 +23,7 @@ pub(crate) const EXIT_FAILED: u8 = 1;
 pub(crate) const EXIT_USAGE: u8 = 2;
 
 /// The configuration file where none is named.
-const DEFAULT_CONFIG: &str = "isobar.toml";
+pub(crate) const DEFAULT_CONFIG: &str = "isobar.toml";
 
 /// The largest rate of the demo's traffic: it shows how requests spread, and measures nothing.
 const DEMO_RATE_MAX: i64 = 5_000;

@@ -12,6 +12,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,7 +27,7 @@ use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use crate::admin::{self, Access, AdminListener, ProcessMetrics, Subjects};
-use crate::cli::{EXIT_FAILED, EXIT_USAGE, LogLines, ProxyArgs};
+use crate::cli::{DEFAULT_CONFIG, EXIT_FAILED, EXIT_USAGE, LogLines, ProxyArgs};
 use crate::configuration::Configured;
 use crate::files::{Disk, environment};
 use crate::readiness::{Phase, Readiness};
@@ -114,6 +115,12 @@ fn origin(args: &ProxyArgs, lines: LogLines) -> Result<Origin, ExitCode> {
             match lines {
                 LogLines::Text => check::show(&findings),
                 LogLines::Json => findings.lines().iter().for_each(|line| error!("{line}")),
+            }
+            if args.config == Path::new(DEFAULT_CONFIG) && !args.config.exists() {
+                error!(
+                    "no file was named, and there is no {DEFAULT_CONFIG} in this folder: name one with -c FILE, or go \
+                     without: isobar proxy --listen :8080 --to 127.0.0.1:9001"
+                );
             }
             error!(config = %args.config.display(), errors = findings.n_errors(), "configuration refused");
             Err(ExitCode::from(EXIT_FAILED))
