@@ -29,6 +29,9 @@ use crate::seat::Seat;
 /// Where a configuration came from that nobody wrote to the file.
 const PUT: &str = "PUT /api/v1/config";
 
+/// What its text is called where something is wrong with it: it stands in no file, whatever paths in it start from.
+const REQUEST_BODY: &str = "(request body)";
+
 /// What is running.
 #[derive(Debug, Clone)]
 struct InForce {
@@ -171,11 +174,12 @@ impl Configuration {
         let loaded = match isobar_config::load_text(&origin, text, &environment) {
             Ok(loaded) => loaded,
             Err(findings) => {
+                let findings = findings.renamed(REQUEST_BODY);
                 self.refuse(&from, &findings.lines().join("\n"));
                 return Err(findings.render(false));
             }
         };
-        warn_of(&loaded.warnings);
+        warn_of(&loaded.warnings.clone().renamed(REQUEST_BODY));
         if let Err(reason) = self.apply(loaded, &from).await {
             self.refuse(&from, &reason);
             return Err(reason);

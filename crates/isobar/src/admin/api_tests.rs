@@ -143,6 +143,24 @@ async fn garbage_is_refused_with_a_code_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_refusal_says_what_there_is_and_what_to_send() {
+    let subjects = serving().await;
+    let path = "/api/v1/services/web/endpoints/a";
+    for (refused, part) in [
+        (call(Method::GET, "/api/v1/services/none", ""), "there are: web"),
+        (call(Method::PATCH, "/api/v1/services/none/endpoints/a", "{}"), "there are: web"),
+        (call(Method::PUT, path, " \n"), "the body is empty; send a JSON object with some of `address`"),
+        (call(Method::PATCH, path, ""), "the body is empty; send a JSON object with some of `weight`"),
+        (call(Method::GET, "/api", ""), "/api/v1/events and /api/v1/config"),
+    ] {
+        let answer = answer(subjects.clone(), refused).await;
+        assert!(answer.body.contains(part), "{part} is missing in {}", answer.body);
+    }
+    let none = answer(self::subjects(Phase::Ready), fetch("/api/v1/services/web")).await;
+    assert!(none.body.contains("has none"), "{}", none.body);
+}
+
+#[tokio::test]
 async fn a_body_over_its_bound_is_refused_at_the_bound_whatever_was_announced() {
     let subjects = serving().await;
     for (method, path, max) in [
