@@ -45,7 +45,8 @@ Examples:
 
 Addresses: HOST:PORT, :PORT, [::1]:PORT, unix:/path
 
-Signals: SIGTERM and SIGINT drain (a second one stops at once), SIGUSR1 reopens the access log";
+Signals: SIGTERM and SIGINT drain (a second one stops at once), SIGHUP reads the
+configuration again, SIGUSR1 reopens the access log";
 
 const DEMO_EXAMPLES: &str = "\
 Examples:
@@ -69,7 +70,10 @@ Examples:
 const DRAIN_EXAMPLES: &str = "\
 Examples:
   isobar drain cart 127.0.0.1:9001
-  isobar drain cart cart-2 --admin http://proxy.internal:9900";
+  isobar drain cart cart-2 --admin http://proxy.internal:9900
+  isobar drain cart localhost/127.0.0.1:9001
+
+An endpoint that came from a host name is called NAME/ADDRESS";
 
 const UNDRAIN_EXAMPLES: &str = "\
 Examples:
@@ -212,7 +216,8 @@ pub(crate) struct EndpointArgs {
     #[arg(value_name = "SERVICE")]
     pub(crate) service: String,
 
-    /// Its id, or its address if no other endpoint has the same
+    /// Its id, or its address if no other endpoint has the same; from a host name it is NAME/ADDRESS, such as
+    /// localhost/127.0.0.1:9001
     #[arg(value_name = "ENDPOINT")]
     pub(crate) endpoint: String,
 
@@ -227,7 +232,8 @@ pub(crate) struct WeightArgs {
     #[arg(value_name = "SERVICE")]
     pub(crate) service: String,
 
-    /// Its id, or its address if no other endpoint has the same
+    /// Its id, or its address if no other endpoint has the same; from a host name it is NAME/ADDRESS, such as
+    /// localhost/127.0.0.1:9001
     #[arg(value_name = "ENDPOINT")]
     pub(crate) endpoint: String,
 

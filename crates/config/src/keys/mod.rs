@@ -137,7 +137,7 @@ static ADMIN: TableSpec = TableSpec {
 static ACCESS_LOG: TableSpec = TableSpec {
     what: "`access_log`",
     title: "access_log",
-    doc: "The access log: one line for each request.",
+    doc: "The access log: one line for each request, written in batches, up to half a second after the request's end.",
     keys: &[
         KeySpec::value(
             "to",
