@@ -84,12 +84,12 @@ fn service(cluster: &ClusterHandle, snapshot: &Snapshot) -> Value {
 
 fn source(report: &SourceReport, now: SystemTime) -> Value {
     // A clock that was set back gives an age of zero.
-    let age = report.updated.map(|updated| now.duration_since(updated).unwrap_or_default().as_secs_f64());
+    let age = report.updated.map(|updated| now.duration_since(updated).unwrap_or_default());
     json!({
         "name": &*report.name,
         "endpoints": report.n_endpoints,
         "problem": report.problem.as_deref(),
-        "updated_age_seconds": age,
+        "updated_age_seconds": age.map(|age| age.as_millis() as f64 / 1000.0),
     })
 }
 
