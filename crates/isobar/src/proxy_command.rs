@@ -31,7 +31,7 @@ use crate::cli::{DEFAULT_CONFIG, EXIT_FAILED, EXIT_USAGE, LogLines, ProxyArgs};
 use crate::configuration::Configured;
 use crate::files::{Disk, environment};
 use crate::readiness::{Phase, Readiness};
-use crate::reload::{Configuration, Origin};
+use crate::reload::{Configuration, Origin, Why};
 use crate::seat::Seat;
 use crate::signals::Signals;
 use crate::{check, files, limits, logging, terminal};
@@ -191,7 +191,8 @@ pub(crate) fn start(origin: Origin, process: ProcessMetrics) -> Result<Running, 
     let admin_address = admin.as_ref().map(|(listener, _)| listener.address().clone());
     let inputs = Inputs { settings: Arc::clone(&settings), clusters: published, workers: n_workers, seed };
     seat.put(Proxy::start(inputs, bound)?);
-    let configuration = Configuration::new(origin, Arc::clone(&seat), Arc::clone(&clusters), journal.clone());
+    let (of_seat, of_clusters) = (Arc::clone(&seat), Arc::clone(&clusters));
+    let configuration = Configuration::new(origin, of_seat, of_clusters, journal.clone(), n_workers);
     let configuration = Arc::new(configuration);
     let stop = serve_signals(&control, signals, &seat, &configuration);
     control.spawn(Arc::clone(&configuration).watch());
@@ -287,7 +288,7 @@ fn serve_signals(
     };
     let reload = move || {
         let configuration = Arc::clone(&configuration);
-        tokio::spawn(async move { configuration.reload("SIGHUP").await });
+        tokio::spawn(async move { configuration.reload(Why::Hangup).await });
     };
     control.spawn(signals.serve(stop, reopen, reload));
     stopped

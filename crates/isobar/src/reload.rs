@@ -11,6 +11,7 @@
 //! file is loaded again, and is never written to disk.
 
 use std::fmt::Write as _;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,6 +32,28 @@ const PUT: &str = "PUT /api/v1/config";
 
 /// What its text is called where something is wrong with it: it stands in no file, whatever paths in it start from.
 const REQUEST_BODY: &str = "(request body)";
+
+/// Why the file is read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// It may have changed between its first reading and the watch.
+    Start,
+    Changed,
+    OthersIncluded,
+    /// Somebody asked for it and waits for an answer.
+    Hangup,
+}
+
+impl Why {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Changed => "the file changed",
+            Self::OthersIncluded => "other files are included",
+            Self::Hangup => "SIGHUP",
+        }
+    }
+}
 
 /// What is running.
 #[derive(Debug, Clone)]
@@ -62,6 +85,8 @@ pub(crate) struct Configuration {
     seat: Arc<Seat>,
     clusters: Arc<Clusters<SystemLookup>>,
     journal: Journal,
+    /// Those that run, whatever a configuration that was applied later says.
+    n_workers: NonZeroUsize,
     in_force: Mutex<InForce>,
     /// What to watch; of the last configuration that could be read from the file.
     watched: Mutex<Watched>,
@@ -77,6 +102,7 @@ impl Configuration {
         seat: Arc<Seat>,
         clusters: Arc<Clusters<SystemLookup>>,
         journal: Journal,
+        n_workers: NonZeroUsize,
     ) -> Self {
         let from =
             origin.file.as_deref().map_or("the command line".to_owned(), |file| file.display().to_string());
@@ -93,6 +119,7 @@ impl Configuration {
             seat,
             clusters,
             journal,
+            n_workers,
             in_force: Mutex::new(in_force),
             watched: Mutex::new(origin.watched),
             turn: tokio::sync::Mutex::default(),
@@ -116,10 +143,10 @@ impl Configuration {
         render_metrics(self.counts(), &self.report(), out);
     }
 
-    /// Reads the file again and applies it where it says something else than what runs. `why` is for the log.
-    pub(crate) async fn reload(&self, why: &str) {
+    /// Reads the file again and applies it where it says something else than what runs.
+    pub(crate) async fn reload(&self, why: Why) {
         let Some(file) = self.file.clone() else {
-            warn!("{why}: there is no file to read, the command line said it all; nothing changes");
+            warn!("{}: there is no file to read, the command line said it all; nothing changes", why.name());
             return;
         };
         let _turn = self.turn.lock().await;
@@ -149,16 +176,15 @@ impl Configuration {
         }
         let mut paths = self.watched_paths();
         let mut watch = FileWatch::new(paths.clone()).await;
-        // What changed between the first reading and the watch.
-        self.reload("start").await;
+        self.reload(Why::Start).await;
         loop {
             watch.changed().await;
-            self.reload("the file changed").await;
+            self.reload(Why::Changed).await;
             let now = self.watched_paths();
             if now != paths {
                 watch = FileWatch::new(now.clone()).await;
                 paths = now;
-                self.reload("other files are included").await;
+                self.reload(Why::OthersIncluded).await;
             }
         }
     }
@@ -194,7 +220,7 @@ impl Configuration {
 
     async fn apply(&self, loaded: Loaded, from: &str) -> Result<(), String> {
         let settings = Arc::new(loaded.settings);
-        check_restarts(&self.lock().settings, &settings)?;
+        check_restarts(self.n_workers, &self.lock().settings, &settings)?;
         let prepared = self.clusters.prepare(&settings.services).await.map_err(|error| error.to_string())?;
         let update = Update {
             settings: Arc::clone(&settings),
@@ -234,12 +260,14 @@ impl Configuration {
     }
 
     /// The file says what runs already, perhaps after an attempt that was refused.
-    fn accept_unchanged(&self, from: &str, why: &str) {
+    fn accept_unchanged(&self, from: &str, why: Why) {
         let mut in_force = self.lock();
         if in_force.report.refused.take().is_some() {
             info!(from, "the configuration is again what runs");
+        } else if why == Why::Hangup {
+            info!(from, revision = in_force.report.revision, "the configuration is unchanged");
         } else {
-            debug!(from, why, "the configuration says what runs already");
+            debug!(from, why = why.name(), "the configuration says what runs already");
         }
     }
 
@@ -298,12 +326,20 @@ pub(crate) fn render_metrics(counts: (u64, u64), report: &ConfigurationReport, o
     );
 }
 
-/// Names what a running process cannot take over.
-fn check_restarts(running: &Settings, wanted: &Settings) -> Result<(), String> {
+/// Names what a running process cannot take over; it has `n_workers`.
+fn check_restarts(n_workers: NonZeroUsize, running: &Settings, wanted: &Settings) -> Result<(), String> {
     let mut lines = Vec::new();
     if running.runtime.workers != wanted.runtime.workers {
-        let (is, to) = (running.runtime.workers, wanted.runtime.workers);
-        lines.push(format!("`runtime.workers` takes effect at a restart: {is} runs, {to} is written"));
+        let run = if n_workers.get() == 1 {
+            "1 worker runs".to_owned()
+        } else {
+            format!("{n_workers} workers run")
+        };
+        let written = match wanted.runtime.workers {
+            0 => "0, one per core,".to_owned(),
+            n => n.to_string(),
+        };
+        lines.push(format!("`runtime.workers` takes effect at a restart: {run}, {written} is written"));
     }
     if running.admin != wanted.admin {
         lines.push("`admin` takes effect at a restart: restart, or put its settings back".to_owned());
@@ -314,5 +350,33 @@ fn check_restarts(running: &Settings, wanted: &Settings) -> Result<(), String> {
 fn warn_of(warnings: &Diagnostics) {
     for line in warnings.lines() {
         warn!("{line}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn settings(workers: usize) -> Settings {
+        let text = format!(
+            "[runtime]\nworkers = {workers}\n[[listeners]]\nname = \"web\"\nlisten = \":0\"\nservice = \"web\"\n\
+             [services.web]\nendpoints = [\"127.0.0.1:9001\"]\n"
+        );
+        isobar_config::load_text(Path::new("isobar.toml"), text, &|_: &str| None).unwrap().settings
+    }
+
+    #[test]
+    fn a_change_of_the_workers_is_refused_with_the_number_of_those_that_run() {
+        for (n_workers, running, wanted, told) in [
+            (4, 0, 1, "4 workers run, 1 is written"),
+            (1, 0, 2, "1 worker runs, 2 is written"),
+            (2, 2, 0, "2 workers run, 0, one per core, is written"),
+        ] {
+            let n_workers = NonZeroUsize::new(n_workers).unwrap();
+            let refused = check_restarts(n_workers, &settings(running), &settings(wanted)).unwrap_err();
+            assert!(refused.contains("`runtime.workers`") && refused.ends_with(told), "{refused}");
+            assert_eq!(check_restarts(n_workers, &settings(wanted), &settings(wanted)), Ok(()));
+        }
     }
 }

@@ -159,8 +159,12 @@ fn a_hangup_and_a_request_to_reopen_the_log_leave_it_running() {
     let proxy = Proxy::spawn(&config(""));
     let admin = address(&proxy.wait_for("admin interface listening"));
     proxy.wait_for("ready");
-    proxy.send(Signal::HUP);
-    proxy.wait_for("SIGHUP");
+    for _ in 0..2 {
+        proxy.send(Signal::HUP);
+        proxy.wait_for("SIGHUP");
+        let told = proxy.wait_for("the configuration is unchanged");
+        assert_eq!((&told["level"], &told["from"]), (&"INFO".into(), &"isobar.toml".into()), "{told}");
+    }
     proxy.send(Signal::USR1);
     proxy.wait_for("SIGUSR1");
     assert_eq!(get(admin, "/readyz").0, 200);
