@@ -62,25 +62,32 @@ impl FromStr for AddressText {
             return Err(without_port(text));
         };
         if host.contains(':') {
-            // `::1:8080` is an IPv6 address as well, but hardly meant as one.
-            let hint = if host.parse::<Ipv6Addr>().is_ok() || text.parse::<Ipv6Addr>().is_err() {
-                format!("write \"[{host}]:{port}\"")
-            } else {
-                format!("write \"[{text}]:PORT\"")
-            };
-            return Err(AddressError::new("an IPv6 address stands in brackets", hint));
+            return Err(with_colons(text, host, port));
         }
         if host == "*" {
-            return Err(AddressError::new(
-                "`*` is not a host",
-                format!("write \":{port}\" for every interface"),
-            ));
+            return Err(AddressError::new("`*` is not a host", format!("write \"HOST:{port}\"")));
         }
         Ok(Self::Tcp { host: check_host(host)?, port: parse_port(port)? })
     }
 }
 
 impl AddressText {
+    /// Reads an address to listen on. The form is that of every address; what to write instead of one that is wrong
+    /// may be one for every interface, which nothing can connect to.
+    ///
+    /// # Errors
+    /// As of [`str::parse`].
+    pub fn parse_listen(text: &str) -> Result<Self, AddressError> {
+        text.parse().map_err(|error: AddressError| {
+            let port = text.strip_prefix("*:").unwrap_or(text);
+            let hint = match parse_port(port) {
+                Ok(_) => format!("write \":{port}\" for every interface, or \"127.0.0.1:{port}\""),
+                Err(_) => error.hint,
+            };
+            AddressError { hint, ..error }
+        })
+    }
+
     /// The same address with a relative socket path taken from `folder`.
     pub(crate) fn relative_to(self, folder: &Path) -> Self {
         match self {
@@ -90,7 +97,7 @@ impl AddressText {
     }
 
     /// Whether two listeners cannot have these addresses at once: the same, or one of them every interface.
-    pub(crate) fn clashes_with(&self, other: &Self) -> bool {
+    pub fn clashes_with(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Unix(a), Self::Unix(b)) => a == b,
             (Self::Tcp { host: a, port: p }, Self::Tcp { host: b, port: q }) => {
@@ -133,15 +140,29 @@ fn bracketed(rest: &str) -> Result<AddressText, AddressError> {
     }
 }
 
+/// What is wrong with an address of several colons and no bracket.
+fn with_colons(text: &str, host: &str, port: &str) -> AddressError {
+    let in_brackets = "an IPv6 address stands in brackets";
+    // `::1:8080` is an IPv6 address as well, but hardly meant as one.
+    if host.parse::<Ipv6Addr>().is_ok() {
+        return AddressError::new(in_brackets, format!("write \"[{host}]:{port}\""));
+    }
+    if text.parse::<Ipv6Addr>().is_ok() {
+        return AddressError::new(in_brackets, format!("write \"[{text}]:PORT\""));
+    }
+    let hint = match host.parse::<AddressText>() {
+        Ok(_) => format!("write \"{host}\""),
+        Err(_) => "write \"HOST:PORT\", an IPv6 address in brackets: \"[::1]:8080\"".to_owned(),
+    };
+    AddressError::new("it has too many colons", hint)
+}
+
 fn without_port(text: &str) -> AddressError {
     if text.is_empty() {
         return AddressError::new("it is empty", "write \"HOST:PORT\"");
     }
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return AddressError::new(
-            "the host is missing",
-            format!("write \"127.0.0.1:{text}\" or \":{text}\""),
-        );
+        return AddressError::new("the host is missing", format!("write \"127.0.0.1:{text}\""));
     }
     if text.starts_with('/') {
         return AddressError::new("a unix socket's path follows `unix:`", format!("write \"unix:{text}\""));

@@ -152,6 +152,13 @@ impl Diagnostics {
         self.list.iter()
     }
 
+    /// The same findings with another name for the main file: a text that was handed over has no path of its own.
+    #[must_use]
+    pub fn renamed(mut self, name: &str) -> Self {
+        self.sources.rename_main(name);
+        self
+    }
+
     /// The texts that places point into.
     pub fn sources(&self) -> &Sources {
         &self.sources

@@ -142,11 +142,17 @@ impl<'a> Fields<'a> {
             wrong_kind(self.cx, node, &key.kind, &format!("`{}`", self.label(name)));
             return default;
         };
-        let number = number.and_then(|number| u64::try_from(number).ok());
-        if let Some(number) = number.filter(|number| (bounds.min..=bounds.max).contains(number)) {
+        let within = number.and_then(|number| u64::try_from(number).ok());
+        if let Some(number) = within.filter(|number| (bounds.min..=bounds.max).contains(number)) {
             return number;
         }
-        self.out_of_bounds(name, node, &bounds.min.to_string(), &bounds.max.to_string(), bounds.why);
+        // Of a number that cannot be counted the sign tells on which side it is.
+        let is_below = match number {
+            Some(number) => *number < i128::from(bounds.min),
+            None => self.cx.sources.text(&node.place).starts_with('-'),
+        };
+        let why = if is_below { bounds.below } else { bounds.above };
+        self.out_of_bounds(name, node, &bounds.min.to_string(), &bounds.max.to_string(), why);
         default
     }
 
@@ -157,14 +163,10 @@ impl<'a> Fields<'a> {
         let Some((text, node)) = self.unit_text(name) else { return default };
         match parse_size(text) {
             Ok(size) if (bounds.min..=bounds.max).contains(&size) => return size,
-            Ok(_) => {
-                self.out_of_bounds(
-                    name,
-                    node,
-                    &format_size(bounds.min),
-                    &format_size(bounds.max),
-                    bounds.why,
-                );
+            Ok(size) => {
+                let (min, max) = (format_size(bounds.min), format_size(bounds.max));
+                let why = if size < bounds.min { bounds.below } else { bounds.above };
+                self.out_of_bounds(name, node, &min, &max, why);
             }
             Err(error) => self.unit_error(name, node, text, &error),
         }
@@ -181,9 +183,10 @@ impl<'a> Fields<'a> {
         let (text, node) = self.unit_text(name)?;
         match parse_duration(text) {
             Ok(duration) if (bounds.min..=bounds.max).contains(&duration) => return Some(duration),
-            Ok(_) => {
+            Ok(duration) => {
                 let (min, max) = (format_duration(bounds.min), format_duration(bounds.max));
-                self.out_of_bounds(name, node, &min, &max, bounds.why);
+                let why = if duration < bounds.min { bounds.below } else { bounds.above };
+                self.out_of_bounds(name, node, &min, &max, why);
             }
             Err(error) => self.unit_error(name, node, text, &error),
         }
@@ -208,7 +211,7 @@ impl<'a> Fields<'a> {
         self.text(name).and_then(|text| choose(self.cx, choices, &text, &self.label(name))).unwrap_or(default)
     }
 
-    /// Reports a value outside its bounds, with the value as it is written.
+    /// Reports a value outside its bounds, with the value as it is written and why that bound is one.
     pub(crate) fn out_of_bounds(&self, name: &str, node: &Node, min: &str, max: &str, why: &str) {
         let message = format!(
             "`{}` is {}, but must be from {min} to {max}",
@@ -216,12 +219,12 @@ impl<'a> Fields<'a> {
             self.cx.sources.text(&node.place)
         );
         let default = match self.key(name).default {
-            Default::Value(value) if !value.is_empty() => format!("; the default is {value}"),
+            Default::Value(value) if !value.is_empty() => format!("the default is {value}"),
             _ => String::new(),
         };
-        self.cx.reports.add(
-            Diagnostic::error(&node.place, message).label("out of bounds").help(format!("{why}{default}")),
-        );
+        let help: Vec<&str> = [why, &default].into_iter().filter(|part| !part.is_empty()).collect();
+        let finding = Diagnostic::error(&node.place, message).label("out of bounds");
+        self.cx.reports.add(if help.is_empty() { finding } else { finding.help(help.join("; ")) });
     }
 
     fn unit_text(&self, name: &str) -> Option<(&'a str, &'a Node)> {

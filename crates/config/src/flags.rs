@@ -6,6 +6,7 @@ use std::cell::RefCell;
 
 use isobar_core::PolicyKind;
 
+use crate::address::AddressError;
 use crate::diagnose::Reports;
 use crate::fields::{Context, Fields};
 use crate::keys;
@@ -32,8 +33,8 @@ pub fn from_flags(listen: &[String], to: &[String], policy: Option<&str>) -> Res
     if to.is_empty() {
         errors.push("--to is missing: say where requests go, such as --to 127.0.0.1:9001".to_owned());
     }
-    let listen = addresses("--listen", listen, &mut errors);
-    let endpoints = addresses("--to", to, &mut errors);
+    let listen = addresses("--listen", listen, AddressText::parse_listen, &mut errors);
+    let endpoints = addresses("--to", to, str::parse, &mut errors);
     check_clashes(&listen, &mut errors);
     check_endpoints(&endpoints, &mut errors);
     let policy = policy.map_or(Some(PolicyKind::default()), |name| {
@@ -72,10 +73,15 @@ fn settings(listen: Vec<AddressText>, endpoints: Vec<AddressText>, policy: Polic
     }
 }
 
-fn addresses(flag: &str, texts: &[String], errors: &mut Vec<String>) -> Vec<AddressText> {
+fn addresses(
+    flag: &str,
+    texts: &[String],
+    parse: impl Fn(&str) -> Result<AddressText, AddressError>,
+    errors: &mut Vec<String>,
+) -> Vec<AddressText> {
     let mut addresses = Vec::new();
     for text in texts {
-        match text.parse::<AddressText>() {
+        match parse(text) {
             Ok(address) => addresses.push(address),
             Err(error) => errors.push(format!("{flag} {text}: {error} ({})", error.hint)),
         }

@@ -117,6 +117,9 @@ pub(crate) fn wrong_kind(cx: &Context<'_>, node: &Node, kind: &Kind, subject: &s
         (Value::Integer(Some(_)), Kind::Duration(_)) => {
             format!("give it a unit and quotes: \"{written}s\" or \"{written}ms\"")
         }
+        (Value::Integer(Some(number)), kind) if let Some(address) = kind.example_with_port(*number) => {
+            format!("write \"{address}\"")
+        }
         (Value::Integer(_) | Value::Float | Value::Flag(_), kind) if kind.takes_text() => {
             format!("put it in quotes: \"{written}\"")
         }

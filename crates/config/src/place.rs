@@ -51,6 +51,12 @@ impl Sources {
         FileId(self.files.len() - 1)
     }
 
+    pub(crate) fn rename_main(&mut self, name: &str) {
+        if let Some(main) = self.files.first_mut() {
+            main.path = PathBuf::from(name);
+        }
+    }
+
     /// The file of that number.
     pub fn file(&self, id: FileId) -> &Source {
         &self.files[id.0]

@@ -160,11 +160,10 @@ fn default(key: &KeySpec) -> String {
     }
 }
 
-fn bounds_reason(kind: &Kind) -> Option<&'static str> {
+fn bounds_reason(kind: &Kind) -> Option<String> {
     match kind {
-        Kind::Integer(Bounds { why, .. })
-        | Kind::Size(Bounds { why, .. })
-        | Kind::Duration(Bounds { why, .. }) => Some(why),
+        Kind::Integer(bounds) | Kind::Size(bounds) => Some(bounds.reasons()),
+        Kind::Duration(bounds) => Some(bounds.reasons()),
         _ => None,
     }
 }

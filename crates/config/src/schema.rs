@@ -54,11 +54,13 @@ fn property(key: &KeySpec) -> Value {
 
 fn description(key: &KeySpec) -> String {
     match &key.kind {
-        Kind::Duration(Bounds { min, max, why }) => {
-            format!("{} {} to {}: {why}.", key.doc, format_duration(*min), format_duration(*max))
+        Kind::Duration(bounds) => {
+            let (min, max) = (format_duration(bounds.min), format_duration(bounds.max));
+            format!("{} {min} to {max}: {}.", key.doc, bounds.reasons())
         }
-        Kind::Size(Bounds { min, max, why }) => {
-            format!("{} {} to {}: {why}.", key.doc, format_size(*min), format_size(*max))
+        Kind::Size(bounds) => {
+            let (min, max) = (format_size(bounds.min), format_size(bounds.max));
+            format!("{} {min} to {max}: {}.", key.doc, bounds.reasons())
         }
         _ => key.doc.to_owned(),
     }

@@ -88,8 +88,20 @@ pub(crate) enum Kind {
 pub(crate) struct Bounds<T> {
     pub(crate) min: T,
     pub(crate) max: T,
-    /// Why the ends are where they are.
-    pub(crate) why: &'static str,
+    /// Why nothing below the lower end is taken; may be empty where that is zero.
+    pub(crate) below: &'static str,
+    /// Why nothing above the upper end is taken.
+    pub(crate) above: &'static str,
+}
+
+impl<T> Bounds<T> {
+    /// Both reasons, for pages that explain the range.
+    pub(crate) fn reasons(&self) -> String {
+        if self.below.is_empty() || self.below == self.above {
+            return self.above.to_owned();
+        }
+        format!("{}; {}", self.below, self.above)
+    }
 }
 
 /// A string out of a fixed set.
@@ -203,6 +215,21 @@ impl Kind {
             Self::Text { .. } | Self::Duration(_) | Self::Size(_) => true,
             Self::OneOrMany(kind) | Self::ShortOrTable(kind, _) => kind.takes_text(),
             _ => false,
+        }
+    }
+
+    /// The example of an address with this port in the place of its own; `None` for all else.
+    pub(crate) fn example_with_port(&self, port: i128) -> Option<String> {
+        match self {
+            Self::Text { example, .. } => {
+                let (host, own) = example.rsplit_once(':')?;
+                own.parse::<u16>().ok()?;
+                u16::try_from(port).ok().filter(|port| *port > 0).map(|port| format!("{host}:{port}"))
+            }
+            Self::List(kind) | Self::OneOrMany(kind) | Self::ShortOrTable(kind, _) => {
+                kind.example_with_port(port)
+            }
+            _ => None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::address::UNIX_PATH_MAX;
+use crate::address::{AddressError, UNIX_PATH_MAX};
 use crate::diagnose::Diagnostic;
 use crate::fields::{Context, Fields};
 use crate::place::{Place, Placed};
@@ -23,13 +23,13 @@ pub(crate) fn listen_address(fields: &Fields<'_>, name: &str) -> AddressText {
         Some(Default::Value(text)) => text.parse().ok(),
         _ => None,
     };
-    let written = fields.text(name).and_then(|text| address(fields.cx, &text));
+    let written = fields.text(name).and_then(|text| address(fields.cx, &text, AddressText::parse_listen));
     written.or_else(fallback).unwrap_or(AddressText::Tcp { host: String::new(), port: 0 })
 }
 
 /// An address of an endpoint: with a host and a port that can be connected to.
 pub(crate) fn endpoint_address(cx: &Context<'_>, text: &Placed<String>) -> Option<AddressText> {
-    let found = address(cx, text)?;
+    let found = address(cx, text, str::parse)?;
     let finding = match &found {
         AddressText::Tcp { host, port } if host.is_empty() => {
             let message = format!("the endpoint \"{}\" has no host", text.value);
@@ -46,8 +46,12 @@ pub(crate) fn endpoint_address(cx: &Context<'_>, text: &Placed<String>) -> Optio
     None
 }
 
-fn address(cx: &Context<'_>, text: &Placed<String>) -> Option<AddressText> {
-    match text.value.parse::<AddressText>() {
+fn address(
+    cx: &Context<'_>,
+    text: &Placed<String>,
+    parse: impl FnOnce(&str) -> Result<AddressText, AddressError>,
+) -> Option<AddressText> {
+    match parse(&text.value) {
         Ok(address) => {
             let address = address.relative_to(parent(cx, &text.place));
             if let AddressText::Unix(path) = &address

@@ -3,7 +3,6 @@
 //! Invariants: only commands that do something are listed; every command shows an example in its help. A usage error
 //! ends with exit code 2, which is clap's own.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use isobar_config::WEIGHT_MAX;
+use isobar_config::{AddressText, WEIGHT_MAX};
 use isobar_core::PolicyKind;
 
 use crate::operator::Target;
@@ -24,7 +23,7 @@ pub(crate) const EXIT_FAILED: u8 = 1;
 pub(crate) const EXIT_USAGE: u8 = 2;
 
 /// The configuration file where none is named.
-const DEFAULT_CONFIG: &str = "isobar.toml";
+pub(crate) const DEFAULT_CONFIG: &str = "isobar.toml";
 
 /// The largest rate of the demo's traffic: it shows how requests spread, and measures nothing.
 const DEMO_RATE_MAX: i64 = 5_000;
@@ -46,7 +45,8 @@ Examples:
 
 Addresses: HOST:PORT, :PORT, [::1]:PORT, unix:/path
 
-Signals: SIGTERM and SIGINT drain (a second one stops at once), SIGUSR1 reopens the access log";
+Signals: SIGTERM and SIGINT drain (a second one stops at once), SIGHUP reads the
+configuration again, SIGUSR1 reopens the access log";
 
 const DEMO_EXAMPLES: &str = "\
 Examples:
@@ -70,7 +70,10 @@ Examples:
 const DRAIN_EXAMPLES: &str = "\
 Examples:
   isobar drain cart 127.0.0.1:9001
-  isobar drain cart cart-2 --admin http://proxy.internal:9900";
+  isobar drain cart cart-2 --admin http://proxy.internal:9900
+  isobar drain cart localhost/127.0.0.1:9001
+
+An endpoint that came from a host name is called NAME/ADDRESS";
 
 const UNDRAIN_EXAMPLES: &str = "\
 Examples:
@@ -158,13 +161,13 @@ pub(crate) struct DemoArgs {
     #[arg(long = "for", value_name = "TIME", value_parser = duration)]
     pub(crate) lasts: Option<Duration>,
 
-    /// Where the proxy listens: IP:PORT [default: 127.0.0.1:8080, or a free port where that is taken]
-    #[arg(long, value_name = "ADDR")]
-    pub(crate) listen: Option<SocketAddr>,
+    /// Where the proxy listens: HOST:PORT or :PORT [default: 127.0.0.1:8080, or a free port where that is taken]
+    #[arg(long, value_name = "ADDR", value_parser = tcp_address)]
+    pub(crate) listen: Option<AddressText>,
 
-    /// Where the admin interface listens: IP:PORT [default: 127.0.0.1:9900, or a free port where that is taken]
-    #[arg(long, value_name = "ADDR")]
-    pub(crate) admin: Option<SocketAddr>,
+    /// Where the admin interface listens: HOST:PORT or :PORT [default: 127.0.0.1:9900, or a free port where that is taken]
+    #[arg(long, value_name = "ADDR", value_parser = tcp_address)]
+    pub(crate) admin: Option<AddressText>,
 
     /// Requests a second
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=DEMO_RATE_MAX))]
@@ -213,7 +216,8 @@ pub(crate) struct EndpointArgs {
     #[arg(value_name = "SERVICE")]
     pub(crate) service: String,
 
-    /// Its id, or its address if no other endpoint has the same
+    /// Its id, or its address if no other endpoint has the same; from a host name it is NAME/ADDRESS, such as
+    /// localhost/127.0.0.1:9001
     #[arg(value_name = "ENDPOINT")]
     pub(crate) endpoint: String,
 
@@ -228,7 +232,8 @@ pub(crate) struct WeightArgs {
     #[arg(value_name = "SERVICE")]
     pub(crate) service: String,
 
-    /// Its id, or its address if no other endpoint has the same
+    /// Its id, or its address if no other endpoint has the same; from a host name it is NAME/ADDRESS, such as
+    /// localhost/127.0.0.1:9001
     #[arg(value_name = "ENDPOINT")]
     pub(crate) endpoint: String,
 
@@ -262,6 +267,13 @@ fn duration(text: &str) -> Result<Duration, String> {
         Some(suggestion) => format!("{}; did you mean {suggestion}?", error.problem),
         None => error.problem,
     })
+}
+
+fn tcp_address(text: &str) -> Result<AddressText, String> {
+    match AddressText::parse_listen(text) {
+        Ok(AddressText::Unix(_)) => Err("the demo listens on TCP: write HOST:PORT or :PORT".to_owned()),
+        parsed => parsed.map_err(|error| format!("{error}; {}", error.hint)),
+    }
 }
 
 fn policy_names() -> PossibleValuesParser {
@@ -298,6 +310,15 @@ mod tests {
     }
 
     #[test]
+    fn the_demo_takes_addresses_as_the_proxy_does() {
+        for line in ["isobar demo --listen :8080 --admin localhost:9900", "isobar demo --listen [::1]:80"] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
+        }
+        let refused = Cli::try_parse_from(["isobar", "demo", "--listen", "8080"]).err();
+        assert!(refused.is_some_and(|error| error.to_string().contains("write \":8080\"")));
+    }
+
+    #[test]
     fn a_file_and_flags_exclude_each_other() {
         for line in [
             "isobar proxy -c a.toml --listen :1 --to :2",
@@ -308,6 +329,7 @@ mod tests {
             "isobar demo --for 30",
             "isobar demo --rate 0",
             "isobar demo --listen nowhere",
+            "isobar demo --admin unix:/run/demo.sock",
             "isobar check",
             "isobar check --schema a.toml",
             "isobar status a b",

@@ -1,5 +1,6 @@
 //! The configuration that runs, as the admin interface and the metrics see it.
 
+use std::fmt::Write as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -38,4 +39,28 @@ pub(crate) trait Configured: Send + Sync {
 
     /// Applies a configuration as a whole, or nothing of it; once it has begun, also where nobody waits for the end.
     fn put(self: Arc<Self>, text: String) -> Applied;
+}
+
+/// Appends the metrics of a configuration; `counts` are those applied and refused.
+pub(crate) fn render_metrics(counts: (u64, u64), report: &ConfigurationReport, out: &mut String) {
+    let (applied, refused) = counts;
+    // A clock that was set back gives an age of zero.
+    let age = report.applied_at.elapsed().unwrap_or_default().as_secs();
+    let failing = u8::from(report.refused.is_some());
+    // Writing to a String cannot fail.
+    let _ = write!(
+        out,
+        "# TYPE isobar_configuration_applied counter\n\
+         # HELP isobar_configuration_applied Configurations that were applied, the first included.\n\
+         isobar_configuration_applied_total {applied}\n\
+         # TYPE isobar_configuration_refused counter\n\
+         # HELP isobar_configuration_refused Configurations that were refused.\n\
+         isobar_configuration_refused_total {refused}\n\
+         # TYPE isobar_configuration_failing gauge\n\
+         # HELP isobar_configuration_failing 1 while the last configuration that came is refused.\n\
+         isobar_configuration_failing {failing}\n\
+         # TYPE isobar_configuration_age_seconds gauge\n# UNIT isobar_configuration_age_seconds seconds\n\
+         # HELP isobar_configuration_age_seconds Since the configuration in force was applied.\n\
+         isobar_configuration_age_seconds {age}\n"
+    );
 }

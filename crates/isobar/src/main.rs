@@ -9,6 +9,7 @@ mod cli;
 mod configuration;
 mod demo;
 mod files;
+mod invocation;
 mod limits;
 mod log_tail;
 mod logging;

@@ -12,6 +12,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,7 +27,7 @@ use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use crate::admin::{self, Access, AdminListener, ProcessMetrics, Subjects};
-use crate::cli::{EXIT_FAILED, EXIT_USAGE, LogLines, ProxyArgs};
+use crate::cli::{DEFAULT_CONFIG, EXIT_FAILED, EXIT_USAGE, LogLines, ProxyArgs};
 use crate::configuration::Configured;
 use crate::files::{Disk, environment};
 use crate::readiness::{Phase, Readiness};
@@ -115,6 +116,12 @@ fn origin(args: &ProxyArgs, lines: LogLines) -> Result<Origin, ExitCode> {
                 LogLines::Text => check::show(&findings),
                 LogLines::Json => findings.lines().iter().for_each(|line| error!("{line}")),
             }
+            if args.config == Path::new(DEFAULT_CONFIG) && !args.config.exists() {
+                error!(
+                    "no file was named, and there is no {DEFAULT_CONFIG} in this folder: name one with -c FILE, or go \
+                     without: isobar proxy --listen :8080 --to 127.0.0.1:9001"
+                );
+            }
             error!(config = %args.config.display(), errors = findings.n_errors(), "configuration refused");
             Err(ExitCode::from(EXIT_FAILED))
         }
@@ -184,7 +191,8 @@ pub(crate) fn start(origin: Origin, process: ProcessMetrics) -> Result<Running, 
     let admin_address = admin.as_ref().map(|(listener, _)| listener.address().clone());
     let inputs = Inputs { settings: Arc::clone(&settings), clusters: published, workers: n_workers, seed };
     seat.put(Proxy::start(inputs, bound)?);
-    let configuration = Configuration::new(origin, Arc::clone(&seat), Arc::clone(&clusters), journal.clone());
+    let (of_seat, of_clusters) = (Arc::clone(&seat), Arc::clone(&clusters));
+    let configuration = Configuration::new(origin, of_seat, of_clusters, journal.clone(), n_workers);
     let configuration = Arc::new(configuration);
     let stop = serve_signals(&control, signals, &seat, &configuration);
     control.spawn(Arc::clone(&configuration).watch());
@@ -280,7 +288,7 @@ fn serve_signals(
     };
     let reload = move || {
         let configuration = Arc::clone(&configuration);
-        tokio::spawn(async move { configuration.reload(Why::Signal).await });
+        tokio::spawn(async move { configuration.reload(Why::Hangup).await });
     };
     control.spawn(signals.serve(stop, reopen, reload));
     stopped

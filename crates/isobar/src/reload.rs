@@ -10,7 +10,7 @@
 //! the next that is accepted; the same reason is logged once in a row. A configuration that was put holds until the
 //! file is loaded again, and is never written to disk.
 
-use std::fmt::Write as _;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,7 +22,7 @@ use isobar_discovery::{FileWatch, SystemLookup};
 use isobar_proxy::Update;
 use tracing::{debug, info, warn};
 
-use crate::configuration::{Applied, ConfigurationReport, Configured, RefusedConfiguration};
+use crate::configuration::{Applied, ConfigurationReport, Configured, RefusedConfiguration, render_metrics};
 use crate::files::{Disk, environment};
 use crate::seat::Seat;
 
@@ -32,24 +32,27 @@ const READING_PATIENCE: Duration = Duration::from_secs(30);
 /// Where a configuration came from that nobody wrote to the file.
 const PUT: &str = "PUT /api/v1/config";
 
+/// What its text is called where something is wrong with it: it stands in no file, whatever paths in it start from.
+const REQUEST_BODY: &str = "(request body)";
+
 /// Why the file is read again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Why {
-    /// It may have changed between the first reading and the watch.
+    /// It may have changed between its first reading and the watch.
     Start,
     Changed,
-    /// Other files belong to it than before.
-    Included,
-    Signal,
+    OthersIncluded,
+    /// Somebody asked for it and waits for an answer.
+    Hangup,
 }
 
 impl Why {
-    fn text(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Self::Start => "start",
             Self::Changed => "the file changed",
-            Self::Included => "other files are included",
-            Self::Signal => "SIGHUP",
+            Self::OthersIncluded => "other files are included",
+            Self::Hangup => "SIGHUP",
         }
     }
 }
@@ -84,6 +87,8 @@ pub(crate) struct Configuration {
     seat: Arc<Seat>,
     clusters: Arc<Clusters<SystemLookup>>,
     journal: Journal,
+    /// Those that run, whatever a configuration that was applied later says.
+    n_workers: NonZeroUsize,
     in_force: Mutex<InForce>,
     /// What to watch; of the last configuration that could be read from the file.
     watched: Mutex<Watched>,
@@ -101,6 +106,7 @@ impl Configuration {
         seat: Arc<Seat>,
         clusters: Arc<Clusters<SystemLookup>>,
         journal: Journal,
+        n_workers: NonZeroUsize,
     ) -> Self {
         let from =
             origin.file.as_deref().map_or("the command line".to_owned(), |file| file.display().to_string());
@@ -118,6 +124,7 @@ impl Configuration {
             seat,
             clusters,
             journal,
+            n_workers,
             in_force: Mutex::new(in_force),
             watched: Mutex::new(origin.watched),
             taken_over,
@@ -146,7 +153,7 @@ impl Configuration {
     /// says what it said before, leaves alone what was put since.
     pub(crate) async fn reload(&self, why: Why) {
         let Some(file) = self.file.clone() else {
-            warn!("{}: there is no file to read, the command line said it all; nothing changes", why.text());
+            warn!("{}: there is no file to read, the command line said it all; nothing changes", why.name());
             return;
         };
         let _turn = self.turn.lock().await;
@@ -165,7 +172,7 @@ impl Configuration {
             Err(error) => return self.refuse(&from, &format!("reading it broke off: {error}")),
         };
         *self.watched.lock().unwrap_or_else(PoisonError::into_inner) = loaded.watched.clone();
-        let says_the_same = **self.taken_over() == loaded.settings && why != Why::Signal;
+        let says_the_same = **self.taken_over() == loaded.settings && why != Why::Hangup;
         let settings = Arc::new(loaded.settings.clone());
         if says_the_same || *self.lock().settings == loaded.settings {
             self.accept_unchanged(&from, why);
@@ -185,7 +192,6 @@ impl Configuration {
         }
         let mut paths = self.watched_paths();
         let mut watch = FileWatch::new(paths.clone()).await;
-        // What changed between the first reading and the watch.
         self.reload(Why::Start).await;
         loop {
             watch.changed().await;
@@ -194,7 +200,7 @@ impl Configuration {
             if now != paths {
                 watch = FileWatch::new(now.clone()).await;
                 paths = now;
-                self.reload(Why::Included).await;
+                self.reload(Why::OthersIncluded).await;
             }
         }
     }
@@ -210,11 +216,12 @@ impl Configuration {
         let loaded = match isobar_config::load_text(&origin, text, &environment) {
             Ok(loaded) => loaded,
             Err(findings) => {
+                let findings = findings.renamed(REQUEST_BODY);
                 self.refuse(&from, &findings.lines().join("\n"));
                 return Err(findings.render(false));
             }
         };
-        warn_of(&loaded.warnings);
+        warn_of(&loaded.warnings.clone().renamed(REQUEST_BODY));
         if let Err(reason) = self.apply(loaded, &from).await {
             self.refuse(&from, &reason);
             return Err(reason);
@@ -242,7 +249,7 @@ impl Configuration {
 
     async fn apply(&self, loaded: Loaded, from: &str) -> Result<(), String> {
         let settings = Arc::new(loaded.settings);
-        check_restarts(&self.lock().settings, &settings)?;
+        check_restarts(self.n_workers, &self.lock().settings, &settings)?;
         let prepared = self.clusters.prepare(&settings.services).await.map_err(|error| error.to_string())?;
         let update = Update {
             settings: Arc::clone(&settings),
@@ -286,8 +293,10 @@ impl Configuration {
         let mut in_force = self.lock();
         if in_force.report.refused.take().is_some() {
             info!(from, "the configuration is again what runs");
+        } else if why == Why::Hangup {
+            info!(from, revision = in_force.report.revision, "the configuration is unchanged");
         } else {
-            debug!(from, why = why.text(), "the configuration says what runs already");
+            debug!(from, why = why.name(), "the configuration says what runs already");
         }
     }
 
@@ -328,36 +337,20 @@ impl Configured for Configuration {
     }
 }
 
-/// Appends the metrics of a configuration; `counts` are those applied and refused.
-pub(crate) fn render_metrics(counts: (u64, u64), report: &ConfigurationReport, out: &mut String) {
-    let (applied, refused) = counts;
-    // A clock that was set back gives an age of zero.
-    let age = report.applied_at.elapsed().unwrap_or_default().as_secs();
-    let failing = u8::from(report.refused.is_some());
-    // Writing to a String cannot fail.
-    let _ = write!(
-        out,
-        "# TYPE isobar_configuration_applied counter\n\
-         # HELP isobar_configuration_applied Configurations that were applied, the first included.\n\
-         isobar_configuration_applied_total {applied}\n\
-         # TYPE isobar_configuration_refused counter\n\
-         # HELP isobar_configuration_refused Configurations that were refused.\n\
-         isobar_configuration_refused_total {refused}\n\
-         # TYPE isobar_configuration_failing gauge\n\
-         # HELP isobar_configuration_failing 1 while the last configuration that came is refused.\n\
-         isobar_configuration_failing {failing}\n\
-         # TYPE isobar_configuration_age_seconds gauge\n# UNIT isobar_configuration_age_seconds seconds\n\
-         # HELP isobar_configuration_age_seconds Since the configuration in force was applied.\n\
-         isobar_configuration_age_seconds {age}\n"
-    );
-}
-
-/// Names what a running process cannot take over.
-fn check_restarts(running: &Settings, wanted: &Settings) -> Result<(), String> {
+/// Names what a running process cannot take over; it has `n_workers`.
+fn check_restarts(n_workers: NonZeroUsize, running: &Settings, wanted: &Settings) -> Result<(), String> {
     let mut lines = Vec::new();
     if running.runtime.workers != wanted.runtime.workers {
-        let (is, to) = (running.runtime.workers, wanted.runtime.workers);
-        lines.push(format!("`runtime.workers` takes effect at a restart: {is} runs, {to} is written"));
+        let run = if n_workers.get() == 1 {
+            "1 worker runs".to_owned()
+        } else {
+            format!("{n_workers} workers run")
+        };
+        let written = match wanted.runtime.workers {
+            0 => "0, one per core,".to_owned(),
+            n => n.to_string(),
+        };
+        lines.push(format!("`runtime.workers` takes effect at a restart: {run}, {written} is written"));
     }
     if running.admin != wanted.admin {
         lines.push("`admin` takes effect at a restart: restart, or put its settings back".to_owned());
@@ -368,5 +361,33 @@ fn check_restarts(running: &Settings, wanted: &Settings) -> Result<(), String> {
 fn warn_of(warnings: &Diagnostics) {
     for line in warnings.lines() {
         warn!("{line}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn settings(workers: usize) -> Settings {
+        let text = format!(
+            "[runtime]\nworkers = {workers}\n[[listeners]]\nname = \"web\"\nlisten = \":0\"\nservice = \"web\"\n\
+             [services.web]\nendpoints = [\"127.0.0.1:9001\"]\n"
+        );
+        isobar_config::load_text(Path::new("isobar.toml"), text, &|_: &str| None).unwrap().settings
+    }
+
+    #[test]
+    fn a_change_of_the_workers_is_refused_with_the_number_of_those_that_run() {
+        for (n_workers, running, wanted, told) in [
+            (4, 0, 1, "4 workers run, 1 is written"),
+            (1, 0, 2, "1 worker runs, 2 is written"),
+            (2, 2, 0, "2 workers run, 0, one per core, is written"),
+        ] {
+            let n_workers = NonZeroUsize::new(n_workers).unwrap();
+            let refused = check_restarts(n_workers, &settings(running), &settings(wanted)).unwrap_err();
+            assert!(refused.contains("`runtime.workers`") && refused.ends_with(told), "{refused}");
+            assert_eq!(check_restarts(n_workers, &settings(wanted), &settings(wanted)), Ok(()));
+        }
     }
 }

@@ -221,5 +221,9 @@ fn the_file_is_isobar_toml_unless_another_is_named() {
     let folder = folder_with(&[]);
     let output = isobar(&["proxy"], folder.path());
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("isobar.toml"), "{}", text(&output.stderr));
+    for part in ["no isobar.toml in this folder", "-c FILE", "--listen :8080 --to 127.0.0.1:9001"] {
+        assert!(text(&output.stderr).contains(part), "{part} is missing in {}", text(&output.stderr));
+    }
+    let named = isobar(&["proxy", "-c", "absent.toml"], folder.path());
+    assert!(!text(&named.stderr).contains("-c FILE"), "{}", text(&named.stderr));
 }

@@ -99,14 +99,29 @@ fn a_killed_and_a_flapping_instance_fail_no_request_and_an_interrupt_ends_it_wit
     let proxy = address(&proxy).to_owned();
     let answer = ask(&proxy, "/");
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("x-isobar-endpoint: "), "{answer}");
-    assert!(ask(&proxy, "/die").contains(" dies"));
+    let farewell = ask(&proxy, "/die");
+    let killed = farewell.lines().find_map(|line| line.split_once(" dies")).unwrap().0.to_owned();
     running.wait_for("killed");
     running.wait_for("fails now");
     let (code, rest) = running.interrupt();
     assert_eq!(code, Some(0), "{rest}");
     let total = rest.lines().find(|line| line.contains(" requests in ")).unwrap();
     assert!(total.contains(" 0 failed,"), "{rest}");
+    let row = rest.lines().find(|line| line.starts_with(&killed)).unwrap();
+    let failed: u64 = row.split_whitespace().last().unwrap().parse().unwrap();
+    assert!(failed > 0, "refused connections are failed attempts at {killed}:\n{rest}");
     assert!(TcpStream::connect(proxy).is_err(), "the proxy outlived its demo");
+}
+
+#[test]
+fn a_suggested_command_runs_as_it_is_written() {
+    let mut running = Running::start(&FREE_PORTS);
+    let line = running.wait_for(" drain demo ");
+    let (command, _) = line.trim_start().split_once("    ").unwrap();
+    let output = Command::new("sh").args(["-c", command]).stdin(Stdio::null()).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{command}: {told}");
+    assert!(output.stdout.ends_with(b"in flight\n"), "{command}: {told}");
 }
 
 #[test]
@@ -130,6 +145,23 @@ fn a_port_asked_for_that_is_taken_ends_it_with_1_and_a_message_that_names_it() {
         assert!(told.starts_with("error: ") && told.contains(&address) && told.contains(flag), "{told}");
         assert!(output.stdout.is_empty());
     }
+}
+
+#[test]
+fn one_address_for_both_ends_it_with_1_and_a_message_that_says_so() {
+    let output = demo(&["--for", "1s", "--listen", ":9900", "--admin", "127.0.0.1:9900"]).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("--listen :9900 and --admin 127.0.0.1:9900 are the same address"), "{told}");
+}
+
+#[test]
+fn addresses_are_taken_in_the_forms_that_the_proxy_takes() {
+    let output = demo(&["--for", "1s", "--listen", ":0", "--admin", "localhost:0"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let total = text.lines().find(|line| line.contains(" requests in ")).unwrap();
+    assert!(total.contains(" 0 failed,"), "{text}");
 }
 
 #[test]

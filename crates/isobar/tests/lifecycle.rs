@@ -159,11 +159,36 @@ fn a_hangup_and_a_request_to_reopen_the_log_leave_it_running() {
     let proxy = Proxy::spawn(&config(""));
     let admin = address(&proxy.wait_for("admin interface listening"));
     proxy.wait_for("ready");
-    proxy.send(Signal::HUP);
-    proxy.wait_for("SIGHUP");
+    for _ in 0..2 {
+        proxy.send(Signal::HUP);
+        proxy.wait_for("SIGHUP");
+        let told = proxy.wait_for("the configuration is unchanged");
+        assert_eq!((&told["level"], &told["from"]), (&"INFO".into(), &"isobar.toml".into()), "{told}");
+    }
     proxy.send(Signal::USR1);
     proxy.wait_for("SIGUSR1");
     assert_eq!(get(admin, "/readyz").0, 200);
+}
+
+#[test]
+fn what_is_wrong_with_a_configuration_that_was_put_is_told_of_the_request() {
+    let proxy = Proxy::spawn(&config(""));
+    let admin = address(&proxy.wait_for("admin interface listening"));
+    proxy.wait_for("ready");
+    let text = "listeners = 1";
+    let mut stream = TcpStream::connect(admin).unwrap();
+    write!(
+        stream,
+        "PUT /api/v1/config HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{text}",
+        text.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 422") && answer.contains("--> (request body):1:13"), "{answer}");
+    assert!(!answer.contains("isobar.toml"), "{answer}");
+    let logged = proxy.wait_for("(request body):1:13");
+    assert_eq!(logged["from"], "PUT /api/v1/config", "{logged}");
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn where_nobody_listens_the_message_names_the_address_and_the_setting() {
     let shown = address.to_string();
     assert_each_fails(
         || format!("http://{address}"),
-        &["error: cannot connect", &shown, "[admin]", "ISOBAR_ADMIN"],
+        &["error: cannot connect", &shown, "add `[admin]` with `listen`", "restart", "ISOBAR_ADMIN"],
     );
     assert_each_fails(|| "unix:/no/such.sock".to_owned(), &["unix:/no/such.sock", "[admin]"]);
 }

@@ -31,7 +31,8 @@ static ENDPOINT: TableSpec = TableSpec {
             Kind::Integer(Bounds {
                 min: 0,
                 max: WEIGHT_MAX as u64,
-                why: "shares finer than one in a million are noise",
+                below: "",
+                above: "shares finer than one in a million are noise",
             }),
             "1",
             "Its share of the traffic, relative to the others; 0 takes none.",
@@ -41,7 +42,8 @@ static ENDPOINT: TableSpec = TableSpec {
             Kind::Integer(Bounds {
                 min: 0,
                 max: PRIORITY_MAX as u64,
-                why: "0 is used first; more levels than that are a mistake",
+                below: "0 is used first",
+                above: "more levels than that are a mistake",
             }),
             "0",
             "Its level: 0 is used first, others when that has no endpoint left.",

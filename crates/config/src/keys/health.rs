@@ -9,8 +9,19 @@ use crate::spec::{Bounds, Choice, KeySpec, Kind, TableSpec};
 /// would call it watched.
 const LONGEST: Duration = Duration::from_hours(1);
 
-const ROW: Bounds<u64> =
-    Bounds { min: 1, max: 100, why: "a longer row of probes decides nothing that a shorter one does not" };
+const ROW: Bounds<u64> = Bounds {
+    min: 1,
+    max: 100,
+    below: "a verdict needs at least one probe",
+    above: "a longer row of probes decides nothing that a shorter one does not",
+};
+
+const PAUSE: Bounds<Duration> = Bounds {
+    min: SHORTEST,
+    max: LONGEST,
+    below: "probes more often than that are a load of their own",
+    above: "an endpoint that is asked more rarely is not watched",
+};
 
 pub(crate) static HEALTH: TableSpec = TableSpec {
     what: "`health` of a service",
@@ -28,17 +39,13 @@ pub(crate) static HEALTH: TableSpec = TableSpec {
         KeySpec::later("grpc", "Asks the gRPC health service.", "use `http` or `tcp = true`"),
         KeySpec::value(
             "interval",
-            Kind::Duration(Bounds {
-                min: SHORTEST,
-                max: LONGEST,
-                why: "probes more often than that are a load of their own",
-            }),
+            Kind::Duration(PAUSE),
             "2s",
             "From the beginning of one probe to that of the next, with a little jitter.",
         ),
         KeySpec::absent(
             "failing_interval",
-            Kind::Duration(Bounds { min: SHORTEST, max: LONGEST, why: "as for `interval`" }),
+            Kind::Duration(PAUSE),
             "a quarter of `interval`, but at least 100ms and at most `interval`",
             "The same while the endpoint is unhealthy or its verdict is about to change.",
         ),
@@ -47,7 +54,8 @@ pub(crate) static HEALTH: TableSpec = TableSpec {
             Kind::Duration(Bounds {
                 min: Duration::from_millis(1),
                 max: LONGEST,
-                why: "a probe without an answer is a failed one",
+                below: "no probe is answered sooner",
+                above: "an endpoint that may take longer to answer is not watched",
             }),
             "1s",
             "How long a probe may take, the connection included.",
@@ -85,7 +93,12 @@ pub(crate) static HEALTH: TableSpec = TableSpec {
         ),
         KeySpec::absent(
             "port",
-            Kind::Integer(Bounds { min: 1, max: 65_535, why: "a port is one of these" }),
+            Kind::Integer(Bounds {
+                min: 1,
+                max: 65_535,
+                below: "nothing listens on port 0",
+                above: "there are no higher ports",
+            }),
             "the endpoint's own",
             "Another port to probe; an endpoint on a unix socket has none, and is probed on its socket.",
         ),

@@ -1,7 +1,7 @@
 //! Every table and key of a configuration, described once; see [`crate::spec`].
 //!
-//! Invariants: keys stand in the order of the reference page; every bound carries its reason; a key that this version
-//! does not obey is marked as such and never read.
+//! Invariants: keys stand in the order of the reference page; every bound carries its reason, but a zero below may go
+//! without; a key that this version does not obey is marked as such and never read.
 
 mod endpoint;
 mod health;
@@ -74,7 +74,8 @@ pub(crate) static RUNTIME: TableSpec = TableSpec {
             Kind::Integer(Bounds {
                 min: 0,
                 max: 1024,
-                why: "no machine has more cores; 0 takes one per core",
+                below: "0 takes one per core",
+                above: "no machine has more cores",
             }),
             "0",
             "Worker threads; 0 takes one per available core.",
@@ -84,7 +85,8 @@ pub(crate) static RUNTIME: TableSpec = TableSpec {
             Kind::Duration(Bounds {
                 min: Duration::ZERO,
                 max: Duration::from_hours(1),
-                why: "it only has to outlast the callers' view of `/readyz`",
+                below: "",
+                above: "it only has to outlast the callers' view of `/readyz`",
             }),
             "0s",
             "How long connections are still accepted after SIGTERM while `/readyz` answers 503.",
@@ -94,10 +96,11 @@ pub(crate) static RUNTIME: TableSpec = TableSpec {
             Kind::Duration(Bounds {
                 min: Duration::ZERO,
                 max: DAY,
-                why: "requests in flight are cut off after it",
+                below: "",
+                above: "nobody waits longer for a process to stop",
             }),
             "30s",
-            "How long requests in flight may take to finish after that.",
+            "How long requests in flight may take to finish after that; then they are cut off.",
         ),
         KeySpec::value(
             "trusted_proxies",
@@ -134,7 +137,7 @@ static ADMIN: TableSpec = TableSpec {
 static ACCESS_LOG: TableSpec = TableSpec {
     what: "`access_log`",
     title: "access_log",
-    doc: "The access log: one line for each request.",
+    doc: "The access log: one line for each request, written in batches, up to half a second after the request's end.",
     keys: &[
         KeySpec::value(
             "to",
@@ -178,6 +181,23 @@ mod tests {
                 _ => true,
             };
             assert!(sound, "{}: {text}", key.name);
+        }
+    }
+
+    #[test]
+    fn every_bound_carries_its_reason_but_a_zero_below_may_go_without() {
+        let check = |name: &str, is_zero: bool, below: &str, above: &str| {
+            assert!(is_zero || !below.is_empty(), "{name}");
+            assert!(!above.is_empty(), "{name}");
+        };
+        for key in keys() {
+            match &key.kind {
+                Kind::Integer(bounds) | Kind::Size(bounds) => {
+                    check(key.name, bounds.min == 0, bounds.below, bounds.above);
+                }
+                Kind::Duration(bounds) => check(key.name, bounds.min.is_zero(), bounds.below, bounds.above),
+                _ => {}
+            }
         }
     }
 

@@ -91,7 +91,12 @@ pub(crate) static ROUTE: TableSpec = TableSpec {
         ),
         KeySpec::absent(
             "timeout",
-            Kind::Duration(Bounds { min: ATTEMPT_MIN, max: DAY, why: "for no bound leave the key out" }),
+            Kind::Duration(Bounds {
+                min: ATTEMPT_MIN,
+                max: DAY,
+                below: "for no bound leave the key out",
+                above: "for no bound leave the key out",
+            }),
             "only the wait for a response head is bounded",
             "Bound on the whole request, retries included; then 504.",
         ),
@@ -116,7 +121,8 @@ static SPLIT: TableSpec = TableSpec {
             Kind::Integer(Bounds {
                 min: 0,
                 max: 1_000_000,
-                why: "shares finer than one in a million are noise",
+                below: "",
+                above: "shares finer than one in a million are noise",
             }),
             "1",
             "Its share, relative to the other entries; 0 takes nothing.",
@@ -136,7 +142,12 @@ static REDIRECT: TableSpec = TableSpec {
         ),
         KeySpec::value(
             "status",
-            Kind::Integer(Bounds { min: 301, max: 308, why: "301, 302, 303, 307 and 308 are redirects" }),
+            Kind::Integer(Bounds {
+                min: 301,
+                max: 308,
+                below: "301, 302, 303, 307 and 308 are redirects",
+                above: "301, 302, 303, 307 and 308 are redirects",
+            }),
             "307",
             "301, 302, 303, 307 or 308; 307 and 308 keep the method, 301 and 308 are remembered by browsers.",
         ),
@@ -150,7 +161,12 @@ static RESPOND: TableSpec = TableSpec {
     keys: &[
         KeySpec::required(
             "status",
-            Kind::Integer(Bounds { min: 200, max: 599, why: "1xx answers do not end a request" }),
+            Kind::Integer(Bounds {
+                min: 200,
+                max: 599,
+                below: "1xx answers do not end a request",
+                above: "there are no higher statuses",
+            }),
             "Its status.",
         ),
         KeySpec::value("body", Kind::Text { form: "text", example: "gone" }, "", "Its body, at most 64KiB."),
@@ -204,7 +220,8 @@ static RETRY: TableSpec = TableSpec {
             Kind::Integer(Bounds {
                 min: 1,
                 max: 10,
-                why: "each attempt adds load where there may be too much already",
+                below: "the first attempt counts",
+                above: "each attempt adds load where there may be too much already",
             }),
             "2",
             "Attempts in all, the first included; 1 turns retries off.",
@@ -228,7 +245,12 @@ static RETRY: TableSpec = TableSpec {
         ),
         KeySpec::absent(
             "per_try_timeout",
-            Kind::Duration(Bounds { min: ATTEMPT_MIN, max: DAY, why: "for no bound leave the key out" }),
+            Kind::Duration(Bounds {
+                min: ATTEMPT_MIN,
+                max: DAY,
+                below: "for no bound leave the key out",
+                above: "for no bound leave the key out",
+            }),
             "no bound of its own",
             "Bound on one attempt, up to its response head.",
         ),

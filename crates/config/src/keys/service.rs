@@ -77,7 +77,7 @@ pub(crate) static SERVICE: TableSpec = TableSpec {
         ),
         KeySpec::value(
             "min_healthy_percent",
-            Kind::Integer(Bounds { min: 0, max: 100, why: "it is a share of the endpoints" }),
+            Kind::Integer(Bounds { min: 0, max: 100, below: "", above: "it is a share of the endpoints" }),
             "20",
             "Traffic goes to the first priority of which at least this share is healthy. Fail-open: while none has it, \
              health is ignored and all take traffic, for then the probes are likelier wrong than the endpoints.",
@@ -89,7 +89,8 @@ pub(crate) static SERVICE: TableSpec = TableSpec {
             Kind::Duration(Bounds {
                 min: Duration::from_millis(1),
                 max: Duration::from_mins(5),
-                why: "the system gives up by itself after about two minutes",
+                below: "no connection is made sooner",
+                above: "the system gives up by itself after about two minutes",
             }),
             "1s",
             "Bound on making a connection to an endpoint.",
@@ -97,7 +98,7 @@ pub(crate) static SERVICE: TableSpec = TableSpec {
         KeySpec::absent("pool", Kind::Table(&POOL), "defaults", "Its connections to endpoints."),
         KeySpec::value(
             "max_requests_per_endpoint",
-            Kind::Integer(Bounds { min: 0, max: 1_000_000, why: "no endpoint takes more" }),
+            Kind::Integer(Bounds { min: 0, max: 1_000_000, below: "", above: "no endpoint takes more" }),
             "0",
             "Requests in flight per endpoint; only `0`, no bound, is available in this version.",
         ),
@@ -150,7 +151,8 @@ static POOL: TableSpec = TableSpec {
             Kind::Integer(Bounds {
                 min: 0,
                 max: 65_536,
-                why: "more than the ports of one address cannot be open",
+                below: "",
+                above: "more than the ports of one address cannot be open",
             }),
             "64",
             "Idle connections kept per endpoint, over all workers; 0 keeps none.",
@@ -160,7 +162,8 @@ static POOL: TableSpec = TableSpec {
             Kind::Duration(Bounds {
                 min: SHORTEST,
                 max: DAY,
-                why: "keep it below the endpoints' own idle timeout",
+                below: "hardly any connection would see a second request",
+                above: "keep it below the endpoints' own idle timeout",
             }),
             "55s",
             "How long an idle connection is kept; less than the endpoints keep theirs.",
@@ -170,14 +173,15 @@ static POOL: TableSpec = TableSpec {
             Kind::Duration(Bounds {
                 min: Duration::from_secs(1),
                 max: Duration::from_hours(30 * 24),
-                why: "below a second most requests would open a connection",
+                below: "most requests would open a connection",
+                above: "connections would hardly ever be renewed",
             }),
             "1h",
             "How long any connection is used.",
         ),
         KeySpec::value(
             "max_connections_per_endpoint",
-            Kind::Integer(Bounds { min: 0, max: 1_000_000, why: "no endpoint takes more" }),
+            Kind::Integer(Bounds { min: 0, max: 1_000_000, below: "", above: "no endpoint takes more" }),
             "0",
             "Open connections per endpoint, over all workers; 0 stands for no bound.",
         ),

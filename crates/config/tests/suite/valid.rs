@@ -274,15 +274,19 @@ fn two_unix_sockets_and_two_system_chosen_ports_do_not_clash() {
 fn flags_that_are_wrong_are_all_told_at_once() {
     let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
     let errors = from_flags(
-        &texts(&["8080", ":80", "127.0.0.1:80"]),
-        &texts(&["http://a:1", ":9001", "a:0", "a:1", "a:1"]),
+        &texts(&["8080", "*:8080", "127.0.0.1:80:80", ":80", "127.0.0.1:80"]),
+        &texts(&["http://a:1", "9001", "*:9001", ":9001", "a:0", "a:1", "a:1"]),
         Some("roundrobin"),
     );
     assert_eq!(
         errors.unwrap_err(),
         [
-            "--listen 8080: the host is missing (write \"127.0.0.1:8080\" or \":8080\")",
+            "--listen 8080: the host is missing (write \":8080\" for every interface, or \"127.0.0.1:8080\")",
+            "--listen *:8080: `*` is not a host (write \":8080\" for every interface, or \"127.0.0.1:8080\")",
+            "--listen 127.0.0.1:80:80: it has too many colons (write \"127.0.0.1:80\")",
             "--to http://a:1: an address has no `http://` (write \"a:1\")",
+            "--to 9001: the host is missing (write \"127.0.0.1:9001\")",
+            "--to *:9001: `*` is not a host (write \"HOST:9001\")",
             "--listen 127.0.0.1:80: it cannot be listened on together with :80",
             "--to :9001: the host is missing (write 127.0.0.1:9001 for this machine)",
             "--to a:0: nothing listens on port 0 (write a port from 1 to 65535)",

@@ -6,7 +6,7 @@
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::http::header::{HOST, ORIGIN};
+use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use axum::http::uri::{Authority, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -53,11 +53,13 @@ impl Access {
             ));
         }
         if self.token.as_ref().is_some_and(|token| !token.is_shown(request.headers())) {
-            return Err(Refusal::new(
-                StatusCode::UNAUTHORIZED,
-                "token-required",
-                "send the token of `token_file` as `authorization: Bearer TOKEN`; commands take it from ISOBAR_ADMIN_TOKEN",
-            ));
+            let message = if request.headers().contains_key(AUTHORIZATION) {
+                "the `authorization` that was sent is not `Bearer` with the token of `token_file`, as it was when the \
+                 proxy started; commands take it from ISOBAR_ADMIN_TOKEN"
+            } else {
+                "send the token of `token_file` as `authorization: Bearer TOKEN`; commands take it from ISOBAR_ADMIN_TOKEN"
+            };
+            return Err(Refusal::new(StatusCode::UNAUTHORIZED, "token-required", message));
         }
         Ok(())
     }

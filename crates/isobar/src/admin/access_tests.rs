@@ -85,6 +85,12 @@ async fn without_its_token_nothing_but_the_open_calls_answers() {
             assert_eq!(response.headers().get(header::WWW_AUTHENTICATE).unwrap(), "Bearer");
         }
     }
+    let missing = answer(guarded(Some("s3cret")), fetch("/api/v1/services")).await;
+    assert!(missing.body.contains("send the token"), "{}", missing.body);
+    let wrong = with(fetch("/api/v1/services"), header::AUTHORIZATION, "Bearer wrong");
+    let wrong = answer(guarded(Some("s3cret")), wrong).await;
+    assert_eq!(code(&wrong), "token-required");
+    assert!(wrong.body.contains("that was sent is not") && !wrong.body.contains("wrong"), "{}", wrong.body);
     let shown = with(fetch("/api/v1/services"), header::AUTHORIZATION, "Bearer s3cret");
     assert_eq!(answer(guarded(Some("s3cret\n")), shown).await.status, 200);
     let foreign = request(Method::GET, "/api/v1/services", "evil.example");

@@ -57,7 +57,9 @@ async fn services_are_told_with_their_states_and_sources() {
     assert_eq!(web["states"], json!({ "healthy": 0, "unhealthy": 0, "unknown": 2, "draining": 0 }));
     let source = &web["sources"][0];
     assert_eq!((&source["name"], &source["endpoints"]), (&json!("configuration"), &json!(2)));
-    assert!(source["problem"].is_null() && source["updated_age_seconds"].is_number(), "{source}");
+    assert!(source["problem"].is_null(), "{source}");
+    let age = source["updated_age_seconds"].to_string();
+    assert!(age.split_once('.').is_some_and(|(_, parts)| parts.len() <= 3), "whole milliseconds: {age}");
     assert!(web["endpoints"].is_null());
 
     let mut web = read(&subjects, "/api/v1/services/web").await;
@@ -140,6 +142,24 @@ async fn garbage_is_refused_with_a_code_and_changes_nothing() {
         assert_eq!((got.0, got.1.as_str()), expected, "{method} {path} {body}");
     }
     assert_eq!(read(&subjects, "/api/v1/services/web").await["endpoints"], before);
+}
+
+#[tokio::test]
+async fn a_refusal_says_what_there_is_and_what_to_send() {
+    let subjects = serving().await;
+    let path = "/api/v1/services/web/endpoints/a";
+    for (refused, part) in [
+        (call(Method::GET, "/api/v1/services/none", ""), "there are: web"),
+        (call(Method::PATCH, "/api/v1/services/none/endpoints/a", "{}"), "there are: web"),
+        (call(Method::PUT, path, " \n"), "the body is empty; send a JSON object with some of `address`"),
+        (call(Method::PATCH, path, ""), "the body is empty; send a JSON object with some of `weight`"),
+        (call(Method::GET, "/api", ""), "/api/v1/events and /api/v1/config"),
+    ] {
+        let answer = answer(subjects.clone(), refused).await;
+        assert!(answer.body.contains(part), "{part} is missing in {}", answer.body);
+    }
+    let none = answer(self::subjects(Phase::Ready), fetch("/api/v1/services/web")).await;
+    assert!(none.body.contains("has none"), "{}", none.body);
 }
 
 #[tokio::test]

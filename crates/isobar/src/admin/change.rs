@@ -91,11 +91,14 @@ struct Fields(Map<String, Value>);
 
 impl Fields {
     fn parse(body: &[u8], known: &[&str]) -> Result<Self, Refusal> {
-        let value: Value = serde_json::from_slice(body).map_err(|error| {
-            // The reader's own message ends in the line and the column.
-            Refusal::new(StatusCode::BAD_REQUEST, "bad-json", format!("the body is not JSON: {error}"))
-        })?;
         let names = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let no_json = |message| Refusal::new(StatusCode::BAD_REQUEST, "bad-json", message);
+        if body.trim_ascii().is_empty() {
+            return Err(no_json(format!("the body is empty; send a JSON object with some of {names}")));
+        }
+        // The reader's own message ends in the line and the column.
+        let value: Value = serde_json::from_slice(body)
+            .map_err(|error| no_json(format!("the body is not JSON: {error}")))?;
         let Value::Object(fields) = value else {
             return Err(bad(format!("the body must be a JSON object with some of {names}")));
         };

@@ -97,7 +97,9 @@ async fn readyz(State(subjects): State<Subjects>) -> Response {
 }
 
 async fn not_found() -> Refusal {
-    let message = "there is no such call; see /healthz, /readyz, /metrics and /api/v1/services; \
+    let message = "there is no such call; there are /healthz, /readyz, /metrics, /api/v1/services, \
+                   /api/v1/services/{service}, /api/v1/services/{service}/endpoints/{id}, \
+                   /api/v1/services/{service}/endpoints/{id}/override, /api/v1/events and /api/v1/config; \
                    a slash within a name is written %2F";
     Refusal::new(StatusCode::NOT_FOUND, "not-found", message)
 }

@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 use super::Subjects;
 use super::refusal::{self, Refusal};
 
+/// Services that a message names.
+const NAMED_MAX: usize = 20;
+
 /// Every service, without its endpoints.
 pub(super) async fn list(State(subjects): State<Subjects>) -> Response {
     let services: Vec<Value> =
@@ -40,9 +43,20 @@ pub(super) async fn show(
 /// The cluster of a service, by the name in the path.
 pub(super) fn find(subjects: &Subjects, name: &str) -> Result<ClusterHandle, Refusal> {
     subjects.clusters.find(name).ok_or_else(|| {
-        let message = format!("there is no service \"{}\"; see /api/v1/services", name.escape_debug());
+        let message = format!("there is no service \"{}\"; {}", name.escape_debug(), known(subjects));
         Refusal::new(StatusCode::NOT_FOUND, "unknown-service", message)
     })
+}
+
+/// Which services there are, as far as they fit into a sentence.
+fn known(subjects: &Subjects) -> String {
+    let all = subjects.clusters.all();
+    let named: Vec<&str> = all.iter().take(NAMED_MAX).map(ClusterHandle::service).collect();
+    match (named.is_empty(), all.len() - named.len()) {
+        (true, _) => "the configuration has none".to_owned(),
+        (_, 0) => format!("there are: {}", named.join(", ")),
+        (_, more) => format!("there are: {} and {more} more, see /api/v1/services", named.join(", ")),
+    }
 }
 
 /// A path with escapes that give no text.
@@ -77,12 +91,12 @@ fn is_fail_open(snapshot: &Snapshot) -> bool {
 
 fn source(report: &SourceReport, now: SystemTime) -> Value {
     // A clock that was set back gives an age of zero.
-    let age = report.updated.map(|updated| now.duration_since(updated).unwrap_or_default().as_secs_f64());
+    let age = report.updated.map(|updated| now.duration_since(updated).unwrap_or_default());
     json!({
         "name": &*report.name,
         "endpoints": report.n_endpoints,
         "problem": report.problem.as_deref(),
-        "updated_age_seconds": age,
+        "updated_age_seconds": age.map(|age| age.as_millis() as f64 / 1000.0),
     })
 }
 

@@ -70,7 +70,7 @@ fn subjects(phase: Phase) -> Subjects {
         readiness,
         metrics: Arc::new(move |out: &mut String| {
             process.render(out);
-            crate::reload::render_metrics((3, 1), &Told::default().report(), out);
+            crate::configuration::render_metrics((3, 1), &Told::default().report(), out);
         }),
         clusters: Arc::new(clusters),
         journal,

@@ -13,6 +13,8 @@ pub(super) struct EndpointRow {
     pub(super) state: String,
     /// Why; empty where there is nothing to say.
     pub(super) reason: String,
+    /// Attempts that failed, as `isobar status` tells them; `None` where the proxy has forgotten the endpoint.
+    pub(super) failures: Option<u64>,
 }
 
 /// The endpoints of a snapshot, in its order.
@@ -23,6 +25,7 @@ pub(super) fn endpoint_rows(snapshot: &Snapshot) -> Vec<EndpointRow> {
         weight: member.endpoint.weight,
         state: member.state.name().to_owned(),
         reason: member.reason.to_string(),
+        failures: Some(member.live.counts().failures),
     };
     snapshot.members().iter().map(row).collect()
 }
@@ -30,13 +33,17 @@ pub(super) fn endpoint_rows(snapshot: &Snapshot) -> Vec<EndpointRow> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::Arc;
 
-    use isobar_core::{Address, Cluster, ClusterSettings, Edit, Endpoint, Found, Instant, SourceSet};
+    use isobar_core::{
+        Address, Cluster, ClusterSettings, Edit, Endpoint, FailureClass, Found, InFlight, Instant,
+        MemberIndex, Outcome, SourceSet,
+    };
 
     use super::*;
 
     #[test]
-    fn rows_are_the_members_in_their_order_with_their_states() {
+    fn rows_are_the_members_in_their_order_with_their_states_and_failures() {
         let found = |id: &str, weight| Found {
             endpoint: Endpoint {
                 id: id.into(),
@@ -53,10 +60,15 @@ mod tests {
         cluster.set_sources(sources, Instant(0));
         let drain = Edit::Patch { id: "a".into(), weight: None, draining: Some(true) };
         assert_eq!(cluster.edit(drain, Instant(0)), Ok(()));
-        let rows = endpoint_rows(&cluster.snapshot());
+        let snapshot = Arc::new(cluster.snapshot());
+        for outcome in [Outcome::Failure(FailureClass::Connect), Outcome::Timeout, Outcome::Success] {
+            InFlight::start(Arc::clone(&snapshot), MemberIndex(0), 0, Instant(0)).finish(outcome);
+        }
+        let rows = endpoint_rows(&snapshot);
         let shown: Vec<_> =
             rows.iter().map(|row| (row.id.as_str(), row.weight, row.state.as_str())).collect();
         assert_eq!(shown, [("b", 3, "unknown"), ("a", 0, "draining")]);
         assert_eq!(rows[0].address, "127.0.0.1:9001");
+        assert_eq!((rows[0].failures, rows[1].failures), (Some(2), Some(0)));
     }
 }

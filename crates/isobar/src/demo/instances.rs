@@ -11,7 +11,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -54,8 +54,6 @@ pub(super) struct Instance {
     pub(super) address: SocketAddr,
     /// Whether it serves, as last wished.
     alive: watch::Sender<bool>,
-    /// Requests that it cut.
-    cut: AtomicU64,
     draw: Mutex<Draw>,
     started: Instant,
     /// Bound and never listening: holds the port while the instance is killed. A port that were free in between could
@@ -73,7 +71,6 @@ impl Instance {
             nature,
             address,
             alive: watch::Sender::new(true),
-            cut: AtomicU64::new(0),
             draw: Mutex::new(Draw::new(SEED)),
             started,
             _reservation: reservation,
@@ -89,11 +86,6 @@ impl Instance {
     /// Whether it is in a failing stretch of its life.
     pub(super) fn is_failing(&self) -> bool {
         self.nature.is_failing(SEED, self.started.elapsed())
-    }
-
-    /// Requests that it cut without an answer.
-    pub(super) fn n_cut(&self) -> u64 {
-        self.cut.load(Ordering::Relaxed)
     }
 
     /// Kills it; once more brings it back.
@@ -174,7 +166,6 @@ impl Instance {
 
     async fn work(&self) -> Result<Response<Body>, Cut> {
         if self.is_failing() {
-            self.cut.fetch_add(1, Ordering::Relaxed);
             return Err(Cut);
         }
         let delay = self.nature.delay(&mut self.draw.lock().unwrap_or_else(PoisonError::into_inner));

@@ -27,7 +27,7 @@ mod traffic;
 mod view;
 
 use std::io::{self, IsTerminal, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,7 +38,7 @@ use tokio::runtime::Runtime;
 use self::instances::Instance;
 use self::keys::Wish;
 use self::nature::NATURES;
-use self::picture::{ADMIN_DEFAULT, Condition, Facts, Picture};
+use self::picture::{Condition, Facts, Picture};
 use self::screen::Screen;
 use self::traffic::Traffic;
 use crate::admin::ProcessMetrics;
@@ -46,10 +46,7 @@ use crate::cli::{DemoArgs, EXIT_FAILED, LogLines};
 use crate::log_tail::LogTail;
 use crate::proxy_command::{Running, StartFailure};
 use crate::reload::Origin;
-use crate::{limits, logging, proxy_command, terminal};
-
-/// Where the proxy listens unless told otherwise.
-const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+use crate::{invocation, limits, logging, proxy_command, terminal};
 
 /// How often the view is drawn: often enough to look alive, rarely enough to be read.
 const DRAW_INTERVAL: Duration = Duration::from_millis(250);
@@ -61,7 +58,7 @@ const LINE_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 enum DemoFailure {
     #[error(transparent)]
-    Address(#[from] setup::AddressTaken),
+    Address(#[from] setup::AddressFault),
     #[error("cannot start the threads of the demo: {0}; check the limits on processes and memory")]
     Runtime(io::Error),
     #[error(
@@ -125,8 +122,7 @@ struct Stage {
 
 impl Stage {
     fn set(args: &DemoArgs, process: ProcessMetrics, tail: LogTail) -> Result<Self, DemoFailure> {
-        let listen = setup::choose_address("--listen", args.listen, LISTEN_DEFAULT)?;
-        let admin = setup::choose_address("--admin", args.admin, ADMIN_DEFAULT)?;
+        let (listen, admin) = setup::choose_addresses(args.listen.as_ref(), args.admin.as_ref())?;
         let runtime = runtime().map_err(DemoFailure::Runtime)?;
         let started = Instant::now();
         let inside = runtime.enter();
@@ -137,11 +133,12 @@ impl Stage {
             .map_err(DemoFailure::Instance)?;
         let addresses: Vec<_> =
             instances.iter().map(|instance| (instance.nature, instance.address)).collect();
-        let text = setup::config_text(listen, admin, &addresses);
+        let text = setup::config_text(&listen, &admin, &addresses);
         drop(inside);
         let loaded = setup::loaded(text).map_err(DemoFailure::Settings)?;
         let proxy = proxy_command::start(Origin::of(loaded, None), process)?;
         let facts = Facts {
+            program: invocation::program(),
             proxy: reachable(proxy.addresses().first()).ok_or(DemoFailure::NoAddress)?,
             admin: reachable(proxy.admin_address()).ok_or(DemoFailure::NoAddress)?,
             rate: args.rate,

@@ -18,6 +18,8 @@ pub(super) const ADMIN_DEFAULT: SocketAddr =
 /// What stays the same over a run.
 #[derive(Debug, Clone)]
 pub(super) struct Facts {
+    /// What starts this program, as a word of a shell.
+    pub(super) program: String,
     /// Where to ask the proxy.
     pub(super) proxy: SocketAddr,
     /// Where the admin interface listens.
@@ -35,8 +37,6 @@ pub(super) struct Condition {
     pub(super) address: SocketAddr,
     pub(super) alive: bool,
     pub(super) failing: bool,
-    /// Requests that it cut without an answer.
-    pub(super) n_cut: u64,
 }
 
 impl Condition {
@@ -46,7 +46,6 @@ impl Condition {
             address: instance.address,
             alive: instance.is_alive(),
             failing: instance.is_failing(),
-            n_cut: instance.n_cut(),
         }
     }
 }
@@ -69,8 +68,8 @@ pub(super) struct Row {
     pub(super) whole: Reading,
     /// Its share of all requests that were answered, 0 to 1.
     pub(super) whole_share: f64,
-    /// Attempts that it failed.
-    pub(super) failed_attempts: u64,
+    /// Attempts at it that failed, as the proxy counts them: what reached no instance is known there alone.
+    pub(super) failed_attempts: Option<u64>,
 }
 
 /// Everything at one moment.
@@ -104,6 +103,7 @@ pub(super) fn rows(
         weight: 0,
         state: "removed".to_owned(),
         reason: "the proxy has no such endpoint any more".to_owned(),
+        failures: None,
     });
     let mut rows: Vec<Row> = endpoints
         .iter()
@@ -130,15 +130,14 @@ fn row(endpoint: EndpointRow, condition: Option<&Condition>, ledger: &Ledger, no
         Some(Condition { failing: true, .. }) => ("fails now", true),
         Some(condition) => (condition.nature.what, false),
     };
-    let whole = ledger.whole_of(&endpoint.id, now);
     Row {
         what: what.to_owned(),
         in_trouble,
         share: 0.0,
         recent: ledger.recent_of(&endpoint.id, now),
-        whole,
+        whole: ledger.whole_of(&endpoint.id, now),
         whole_share: 0.0,
-        failed_attempts: whole.failures + condition.map_or(0, |condition| condition.n_cut),
+        failed_attempts: endpoint.failures,
         id: endpoint.id,
         address: endpoint.address,
         state: endpoint.state,
@@ -155,13 +154,18 @@ fn share(part: u64, whole: u64) -> f64 {
 pub(super) fn suggestions(facts: &Facts) -> Vec<(String, &'static str)> {
     let admin =
         if facts.admin == ADMIN_DEFAULT { String::new() } else { format!(" --admin http://{}", facts.admin) };
-    let id = NATURES[0].id;
+    let (id, program) = (NATURES[0].id, &facts.program);
     vec![
         (format!("curl -i http://{}/", facts.proxy), "ask through the proxy"),
         (format!("curl http://{}/die", facts.proxy), "kill the instance that answers"),
-        (format!("isobar drain {SERVICE} {id}{admin}"), "no new requests; undrain ends it"),
-        (format!("isobar weight {SERVICE} {id} 5{admin}"), "give it more of the traffic"),
+        (format!("{program} drain {SERVICE} {id}{admin}"), "no new requests; undrain ends it"),
+        (format!("{program} weight {SERVICE} {id} 5{admin}"), "give it more of the traffic"),
     ]
+}
+
+/// A count; a dash where there is none.
+pub(super) fn count(n: Option<u64>) -> String {
+    n.map_or("-".to_owned(), |n| n.to_string())
 }
 
 /// Milliseconds in at most five places; a dash where there are none.

@@ -12,11 +12,12 @@ fn endpoint(id: &str) -> EndpointRow {
         weight: 1,
         state: "healthy".to_owned(),
         reason: String::new(),
+        failures: Some(0),
     }
 }
 
 fn condition(nature: &'static Nature) -> Condition {
-    Condition { nature, address: ([127, 0, 0, 1], 9_001).into(), alive: true, failing: false, n_cut: 0 }
+    Condition { nature, address: ([127, 0, 0, 1], 9_001).into(), alive: true, failing: false }
 }
 
 /// A ledger of one second in which the first instance answered `n` requests, the second twice as many, and so on.
@@ -32,17 +33,18 @@ fn ledger(n: usize) -> Ledger {
 
 /// A picture with something of everything.
 pub(in crate::demo) fn picture() -> Picture {
-    let endpoints: Vec<_> = NATURES.iter().map(|nature| endpoint(nature.id)).collect();
+    let mut endpoints: Vec<_> = NATURES.iter().map(|nature| endpoint(nature.id)).collect();
+    endpoints[4].failures = Some(7);
     let mut conditions: Vec<_> = NATURES.iter().map(condition).collect();
     conditions[1].alive = false;
     conditions[4].failing = true;
-    conditions[4].n_cut = 7;
     let (ledger, now) = (ledger(10), 1_000 * MS);
     let mut rows = rows(&endpoints, &conditions, &ledger, now);
     rows[4].state = "unhealthy".to_owned();
     rows[4].reason = "3 probes failed".to_owned();
     Picture {
         facts: Facts {
+            program: "isobar".to_owned(),
             proxy: ([127, 0, 0, 1], 8_080).into(),
             admin: ADMIN_DEFAULT,
             rate: 200,
@@ -75,7 +77,7 @@ fn without_an_answer_every_share_is_zero() {
 }
 
 #[test]
-fn a_row_tells_what_happens_to_its_instance_and_counts_what_it_cut() {
+fn a_row_tells_what_happens_to_its_instance_and_the_failures_that_the_proxy_counted() {
     let rows = picture().rows;
     let what: Vec<_> = rows.iter().map(|row| (row.what.as_str(), row.in_trouble)).collect();
     let expected = [
@@ -86,7 +88,8 @@ fn a_row_tells_what_happens_to_its_instance_and_counts_what_it_cut() {
         ("fails now", true),
     ];
     assert_eq!(what, expected);
-    assert_eq!(rows[4].failed_attempts, 7);
+    let failed: Vec<_> = rows.iter().map(|row| row.failed_attempts).collect();
+    assert_eq!(failed, [Some(0), Some(0), Some(0), Some(0), Some(7)]);
 }
 
 #[test]
@@ -98,15 +101,20 @@ fn an_endpoint_that_a_user_added_is_shown_and_one_that_was_removed_stays_with_it
     assert_eq!(ids, ["mine", "heavy", "plain-1", "plain-2", "slow", "flapping"]);
     assert_eq!(rows[0].what, "yours");
     assert_eq!((rows[2].state.as_str(), rows[2].whole.requests), ("removed", 1));
+    assert_eq!((rows[2].failed_attempts, count(rows[2].failed_attempts).as_str()), (None, "-"));
 }
 
 #[test]
-fn suggested_commands_name_the_admin_interface_where_it_is_not_the_usual_one() {
+fn suggested_commands_name_the_program_and_the_admin_interface_where_it_is_not_the_usual_one() {
     let mut facts = picture().facts;
     assert!(suggestions(&facts).iter().all(|(command, _)| !command.contains("--admin")));
     facts.admin = ([127, 0, 0, 1], 4_242).into();
+    facts.program = "target/release/isobar".to_owned();
     let drain = suggestions(&facts).into_iter().map(|(command, _)| command).find(|c| c.contains("drain"));
-    assert_eq!(drain.as_deref(), Some("isobar drain demo plain-1 --admin http://127.0.0.1:4242"));
+    assert_eq!(
+        drain.as_deref(),
+        Some("target/release/isobar drain demo plain-1 --admin http://127.0.0.1:4242")
+    );
 }
 
 #[test]

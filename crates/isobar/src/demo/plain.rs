@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::picture::{Facts, Picture, Row, milliseconds, suggestions};
+use super::picture::{Facts, Picture, Row, count, milliseconds, suggestions};
 
 /// What runs, where, and what to try.
 pub(super) fn header(facts: &Facts) -> String {
@@ -73,13 +73,13 @@ pub(super) fn summary(picture: &Picture) -> String {
             row.whole_share * 100.0,
             milliseconds(row.whole.p50),
             milliseconds(row.whole.p99),
-            row.failed_attempts
+            count(row.failed_attempts)
         );
     }
     for (failure, n) in &picture.failures {
         let _ = writeln!(text, "failed: {n} x {failure}");
     }
-    let attempts: u64 = picture.rows.iter().map(|row| row.failed_attempts).sum();
+    let attempts: u64 = picture.rows.iter().filter_map(|row| row.failed_attempts).sum();
     if attempts > 0 && whole.failures == 0 {
         text.push_str(
             "The proxy repeated every failed attempt at another endpoint: no caller saw one fail.\n",

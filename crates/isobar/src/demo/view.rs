@@ -3,7 +3,7 @@
 //! Invariants: pure; at 80 columns and 24 lines everything important is there, on smaller terminals the end is cut.
 
 use super::frame::{Frame, Look, Size};
-use super::picture::{Picture, Row, milliseconds, suggestions};
+use super::picture::{Picture, Row, count, milliseconds, suggestions};
 
 /// Columns that the layout is made for; wider terminals give the rest to the ids.
 const COLUMNS: usize = 80;
@@ -30,12 +30,26 @@ pub(super) fn frame(picture: &Picture, size: Size) -> Frame {
     push_selected(&mut frame, picture);
     frame.skip();
     for (command, what) in suggestions(&picture.facts) {
-        frame.push([(&format!("  {command:COMMAND_COLUMNS$}  "), Look::Plain), (what, Look::Faint)]);
+        push_command(&mut frame, &command, what);
     }
     frame.push([("  keys: up, down select   k kill, revive   q quit", Look::Faint)]);
     frame.skip();
     push_events(&mut frame, picture);
     frame
+}
+
+/// A command that is wider than the terminal goes on in a second line, as a shell reads it.
+fn push_command(frame: &mut Frame, command: &str, what: &str) {
+    let room = frame.size().columns.saturating_sub("  ".len());
+    let mut rest = command;
+    if command.len() > room
+        && let Some(begin) = command.get(..room.saturating_sub(" \\".len()))
+        && let Some((begin, _)) = begin.rsplit_once(' ')
+    {
+        frame.push([("  ", Look::Plain), (begin, Look::Plain), (" \\", Look::Plain)]);
+        rest = &command[begin.len()..];
+    }
+    frame.push([(&format!("  {rest:COMMAND_COLUMNS$}  "), Look::Plain), (what, Look::Faint)]);
 }
 
 fn push_totals(frame: &mut Frame, picture: &Picture) {
@@ -88,7 +102,7 @@ fn push_row(frame: &mut Frame, row: &Row, selected: bool, id_columns: usize) {
         row.recent.rate,
         milliseconds(row.recent.p50),
         milliseconds(row.recent.p99),
-        row.failed_attempts
+        count(row.failed_attempts)
     );
     frame.push([
         (&id, if selected { Look::Strong } else { Look::Plain }),
@@ -169,9 +183,22 @@ mod tests {
     }
 
     #[test]
+    fn a_command_that_is_too_wide_goes_on_in_the_next_line_as_a_shell_reads_it() {
+        let mut picture = picture();
+        picture.facts.program = format!("/{}/isobar", "x".repeat(40));
+        picture.facts.admin = ([127, 0, 0, 1], 45_678).into();
+        let text = text(&frame(&picture, USUAL)).replace("\\\n", "");
+        for (command, _) in suggestions(&picture.facts) {
+            let words: Vec<_> = command.split(' ').collect();
+            let is_shown = |line: &str| line.split_whitespace().take(words.len()).eq(words.iter().copied());
+            assert!(text.lines().any(is_shown), "{command} is missing in\n{text}");
+        }
+    }
+
+    #[test]
     fn the_table_is_aligned_and_its_last_column_fits() {
         let mut picture = picture();
-        picture.rows[0].failed_attempts = 123_456;
+        picture.rows[0].failed_attempts = Some(123_456);
         let frame = frame(&picture, USUAL);
         let text = text(&frame);
         let lines: Vec<_> = text.lines().skip(3).take(2).collect();

@@ -30,8 +30,8 @@ pub(super) enum Failure {
     #[error("cannot start: {0}")]
     Runtime(io::Error),
     #[error(
-        "cannot connect to {target}: {source}; does the proxy run with `listen` of [admin] at this address? \
-         (--admin or ISOBAR_ADMIN names another)"
+        "cannot connect to {target}: {source}; if the proxy runs, add `[admin]` with `listen` to its configuration and \
+         restart it (--admin or ISOBAR_ADMIN names another address)"
     )]
     Connect { target: Target, source: io::Error },
     #[error("{target} did not answer within {} seconds; its log may say why", ANSWER_TIMEOUT.as_secs())]
