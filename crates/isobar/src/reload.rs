@@ -291,7 +291,9 @@ impl Configuration {
     /// The file says what runs already, perhaps after an attempt that was refused.
     fn accept_unchanged(&self, from: &str, why: Why) {
         let mut in_force = self.lock();
-        if in_force.report.refused.take().is_some() {
+        // What was refused from elsewhere is not mended by a file that merely stirred.
+        let is_mended = |refused: &mut RefusedConfiguration| refused.from == from || why == Why::Hangup;
+        if in_force.report.refused.take_if(is_mended).is_some() {
             info!(from, "the configuration is again what runs");
         } else if why == Why::Hangup {
             info!(from, revision = in_force.report.revision, "the configuration is unchanged");
