@@ -17,6 +17,7 @@ mod operator;
 mod proxy_command;
 mod readiness;
 mod reload;
+mod runtimes;
 mod seat;
 mod signals;
 mod terminal;

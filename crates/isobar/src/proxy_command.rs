@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use isobar_config::{Settings, Watched};
+use isobar_config::{AdminSettings, Settings, Watched};
 use isobar_control::{ClusterHandle, Clusters, Journal};
 use isobar_core::Address;
 use isobar_discovery::SystemLookup;
@@ -34,13 +34,7 @@ use crate::readiness::{Phase, Readiness};
 use crate::reload::{Configuration, Origin, Why};
 use crate::seat::Seat;
 use crate::signals::Signals;
-use crate::{check, files, limits, logging, terminal};
-
-/// Threads of the control runtime: one may be in a long computation while the other serves probes.
-const CONTROL_THREADS: usize = 2;
-
-/// Threads for blocking work of the control runtime: name lookups at start, scrapes later.
-const CONTROL_BLOCKING_THREADS_MAX: usize = 64;
+use crate::{check, files, limits, logging, runtimes, terminal};
 
 /// How often a drain looks whether the last connection has gone.
 const DRAIN_LOOK_INTERVAL: Duration = Duration::from_millis(20);
@@ -147,19 +141,21 @@ fn flags_document(args: &ProxyArgs) -> String {
 pub(crate) struct Running {
     configuration: Arc<Configuration>,
     control: Runtime,
+    /// Serves the admin interface, where there is one.
+    admin: Option<Runtime>,
     readiness: Arc<Readiness>,
     seat: Arc<Seat>,
     stop: oneshot::Receiver<()>,
     clusters: Arc<Clusters<SystemLookup>>,
     /// Where the listeners listen, in the order of the settings.
     addresses: Vec<Address>,
-    admin: Option<Address>,
+    admin_address: Option<Address>,
 }
 
 /// Starts a proxy with everything around it; at the return it accepts.
 pub(crate) fn start(origin: Origin, process: ProcessMetrics) -> Result<Running, StartFailure> {
     let settings = Arc::clone(&origin.settings);
-    let control = control_runtime().map_err(StartFailure::Runtime)?;
+    let control = runtimes::control().map_err(StartFailure::Runtime)?;
     let seat = Arc::new(Seat::default());
     let readiness = Arc::new(Readiness::new());
     // Before anything is served: from here on no signal has its default effect, and none is lost.
@@ -180,23 +176,22 @@ pub(crate) fn start(origin: Origin, process: ProcessMetrics) -> Result<Running, 
     ));
     let prepared = control.block_on(clusters.prepare(&settings.services))?;
     let bound = isobar_proxy::bind(&settings)?;
-    let admin = match &settings.admin {
-        Some(admin) => Some((control.block_on(AdminListener::bind(&admin.listen))?, Access::read(admin)?)),
-        None => None,
-    };
+    let admin = settings.admin.as_ref().map(bind_admin).transpose()?;
     let published = prepared.handles().iter().map(ClusterHandle::published).collect();
     control.block_on(clusters.commit(prepared));
-    tell_addresses(&bound, admin.as_ref().map(|(listener, _)| listener));
+    tell_addresses(&bound, admin.as_ref().map(|admin| &admin.listener));
     let addresses = bound.addresses().into_iter().map(|(_, address)| address).collect();
-    let admin_address = admin.as_ref().map(|(listener, _)| listener.address().clone());
+    let admin_address = admin.as_ref().map(|admin| admin.listener.address().clone());
     let inputs = Inputs { settings: Arc::clone(&settings), clusters: published, workers: n_workers, seed };
     seat.put(Proxy::start(inputs, bound)?);
     let (of_seat, of_clusters) = (Arc::clone(&seat), Arc::clone(&clusters));
-    let configuration = Configuration::new(origin, of_seat, of_clusters, journal.clone(), n_workers);
+    let control_handle = control.handle().clone();
+    let configuration =
+        Configuration::new(origin, control_handle, of_seat, of_clusters, journal.clone(), n_workers);
     let configuration = Arc::new(configuration);
     let stop = serve_signals(&control, signals, &seat, &configuration);
     control.spawn(Arc::clone(&configuration).watch());
-    if let Some((listener, access)) = admin {
+    let admin = admin.map(|Admin { runtime, listener, access }| {
         let subjects = Subjects {
             readiness: Arc::clone(&readiness),
             metrics: metrics_renderer(&seat, &clusters, &configuration, process),
@@ -205,11 +200,25 @@ pub(crate) fn start(origin: Origin, process: ProcessMetrics) -> Result<Running, 
             configuration: Arc::clone(&configuration) as Arc<dyn Configured>,
             access: Arc::new(access),
         };
-        control.spawn(listener.serve(admin::router(subjects)));
-    }
+        runtime.spawn(listener.serve(admin::router(subjects)));
+        runtime
+    });
     readiness.enter(Phase::Ready);
     info!(workers = n_workers.get(), version = env!("CARGO_PKG_VERSION"), "ready");
-    Ok(Running { configuration, control, readiness, seat, stop, clusters, addresses, admin: admin_address })
+    Ok(Running { configuration, control, admin, readiness, seat, stop, clusters, addresses, admin_address })
+}
+
+/// The admin interface before it serves.
+struct Admin {
+    runtime: Runtime,
+    listener: AdminListener,
+    access: Access,
+}
+
+fn bind_admin(settings: &AdminSettings) -> Result<Admin, StartFailure> {
+    let runtime = runtimes::admin().map_err(StartFailure::Runtime)?;
+    let listener = runtime.block_on(AdminListener::bind(&settings.listen))?;
+    Ok(Admin { runtime, listener, access: Access::read(settings)? })
 }
 
 impl Running {
@@ -228,7 +237,7 @@ impl Running {
 
     /// Where the admin interface listens, where there is one.
     pub(crate) fn admin_address(&self) -> Option<&Address> {
-        self.admin.as_ref()
+        self.admin_address.as_ref()
     }
 
     /// The cluster of a service.
@@ -262,17 +271,11 @@ impl Running {
             warn!(connections = report.cut, "shutdown_grace is over: connections were cut");
         }
         info!("stopped");
+        if let Some(admin) = self.admin {
+            admin.shutdown_background();
+        }
         self.control.shutdown_background();
     }
-}
-
-fn control_runtime() -> io::Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(CONTROL_THREADS)
-        .max_blocking_threads(CONTROL_BLOCKING_THREADS_MAX)
-        .thread_name("isobar-control")
-        .enable_all()
-        .build()
 }
 
 fn serve_signals(

@@ -20,6 +20,7 @@ use isobar_config::{Diagnostics, Loaded, Settings, Watched};
 use isobar_control::{ClusterHandle, Clusters, Journal};
 use isobar_discovery::{FileWatch, SystemLookup};
 use isobar_proxy::Update;
+use tokio::runtime::Handle;
 use tracing::{debug, info, warn};
 
 use crate::configuration::{Applied, ConfigurationReport, Configured, RefusedConfiguration, render_metrics};
@@ -84,6 +85,8 @@ impl Origin {
 /// The configuration of the running process.
 pub(crate) struct Configuration {
     file: Option<PathBuf>,
+    /// Where changes are carried out and new clusters live, whoever asks for them.
+    control: Handle,
     seat: Arc<Seat>,
     clusters: Arc<Clusters<SystemLookup>>,
     journal: Journal,
@@ -103,6 +106,7 @@ pub(crate) struct Configuration {
 impl Configuration {
     pub(crate) fn new(
         origin: Origin,
+        control: Handle,
         seat: Arc<Seat>,
         clusters: Arc<Clusters<SystemLookup>>,
         journal: Journal,
@@ -121,6 +125,7 @@ impl Configuration {
         let in_force = InForce { settings: origin.settings, report };
         Self {
             file: origin.file,
+            control,
             seat,
             clusters,
             journal,
@@ -331,7 +336,8 @@ impl Configured for Configuration {
     fn put(self: Arc<Self>, text: String) -> Applied {
         Box::pin(async move {
             // A task of its own: whoever asked may go, and half a change must not stay.
-            match tokio::spawn(async move { self.put_text(text).await }).await {
+            let control = self.control.clone();
+            match control.spawn(async move { self.put_text(text).await }).await {
                 Ok(applied) => applied,
                 Err(error) => Err(format!("applying it broke off: {error}")),
             }
