@@ -159,7 +159,7 @@ impl<L: Lookup> Clusters<L> {
     }
 
     /// Puts a prepared configuration in force: kept clusters take their new settings, others end. Waits until the
-    /// endpoints can be seen, for [`COMMIT_PATIENCE`] at most.
+    /// endpoints can be seen, for a few seconds at most.
     pub async fn commit(&self, mut prepared: Prepared) {
         let pairs = prepared.handles.into_iter().zip(prepared.services);
         let next: BTreeMap<_, _> =

@@ -197,15 +197,17 @@ impl Configuration {
         }
         let mut paths = self.watched_paths();
         let mut watch = FileWatch::new(paths.clone()).await;
-        self.reload(Why::Start).await;
+        let mut why = Why::Start;
         loop {
-            watch.changed().await;
-            self.reload(Why::Changed).await;
+            self.reload(why).await;
             let now = self.watched_paths();
-            if now != paths {
+            if now == paths {
+                watch.changed().await;
+                why = Why::Changed;
+            } else {
                 watch = FileWatch::new(now.clone()).await;
                 paths = now;
-                self.reload(Why::OthersIncluded).await;
+                why = Why::OthersIncluded;
             }
         }
     }
