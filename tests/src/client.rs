@@ -1,15 +1,21 @@
 //! A client that sends exactly the bytes it is given and reads answers strictly.
 
-use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use crate::PATIENCE;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+
+use crate::{PATIENCE, Session};
 
 /// A raw connection.
 pub struct Client {
     /// The socket.
     pub stream: TcpStream,
+    /// What is spoken over it.
+    pub session: Session,
     buffered: Vec<u8>,
 }
 
@@ -55,14 +61,24 @@ impl Client {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream, buffered: Vec::new() }
+        Self { stream, session: Session::Plain, buffered: Vec::new() }
+    }
+
+    /// Connects and speaks TLS to a server of this name.
+    ///
+    /// # Errors
+    /// The handshake failed.
+    pub fn connect_tls(address: SocketAddr, config: &Arc<ClientConfig>, name: &str) -> std::io::Result<Self> {
+        let mut client = Self::over(TcpStream::connect(address)?);
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        client.session = Session::to(config, name, &mut client.stream)?;
+        Ok(client)
     }
 
     /// Sends these bytes; a peer that closed already is not an error here, the answer tells.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        if self.stream.write_all(bytes.as_ref()).is_ok() {
-            self.stream.flush().unwrap();
-        }
+        // An error shows in the answer, or in there being none.
+        let _ = self.session.send(&mut self.stream, bytes.as_ref());
     }
 
     /// Ends the sending direction.
@@ -77,7 +93,7 @@ impl Client {
 
     fn fill(&mut self) -> Option<usize> {
         let mut piece = vec![0; 64 * 1024];
-        let n = self.stream.read(&mut piece).ok()?;
+        let n = self.session.read(&mut self.stream, &mut piece).ok()?;
         self.buffered.extend_from_slice(&piece[..n]);
         Some(n)
     }
@@ -167,7 +183,7 @@ impl Client {
     pub fn is_closed_by_peer(&mut self) -> bool {
         let mut piece = [0; 4096];
         loop {
-            match self.stream.read(&mut piece) {
+            match self.session.read(&mut self.stream, &mut piece) {
                 Ok(0) => return true,
                 Ok(_) => {}
                 Err(error) => return error.kind() == std::io::ErrorKind::ConnectionReset,

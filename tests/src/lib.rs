@@ -9,6 +9,7 @@
     reason = "a harness: what fails here fails the test"
 )]
 
+mod certificates;
 mod client;
 pub mod dirty;
 mod isobar;
@@ -17,11 +18,14 @@ mod origin;
 pub mod real;
 pub mod servers;
 mod setup;
+mod tls;
 mod wait;
 
+pub use certificates::Certificates;
 pub use client::{Client, Response};
 pub use isobar::{Isobar, Metrics};
 pub use load::Load;
 pub use origin::{Origin, Visit};
 pub use setup::{one_service, refusing_address, save, watching};
+pub use tls::{Session, told_to};
 pub use wait::{PATIENCE, SECOND_WITH_SLACK, wait_for, wait_up_to};

@@ -15,6 +15,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustls::ClientConfig;
+
 use crate::{Client, wait_for};
 
 /// Callers that keep their connection, and callers that do not.
@@ -35,6 +37,8 @@ pub struct Load {
 
 struct Course {
     address: SocketAddr,
+    /// Speaks TLS to `localhost`.
+    tls: Option<Arc<ClientConfig>>,
     ends_when_refused: bool,
     stop: AtomicBool,
     seen: Mutex<Seen>,
@@ -51,18 +55,23 @@ struct Seen {
 impl Load {
     /// Starts one on this address.
     pub fn on(address: SocketAddr) -> Self {
-        Self::start(address, false)
+        Self::start(address, None, false)
     }
 
     /// Starts one whose callers leave when the listener does: on a connection that is announced or seen to be closed
     /// they send nothing more, and a refused new connection is their end.
     pub fn until_refused(address: SocketAddr) -> Self {
-        Self::start(address, true)
+        Self::start(address, None, true)
     }
 
-    fn start(address: SocketAddr, ends_when_refused: bool) -> Self {
+    /// As `on`, over TLS.
+    pub fn on_tls(address: SocketAddr, tls: &Arc<ClientConfig>) -> Self {
+        Self::start(address, Some(Arc::clone(tls)), false)
+    }
+
+    fn start(address: SocketAddr, tls: Option<Arc<ClientConfig>>, ends_when_refused: bool) -> Self {
         let (stop, seen) = (AtomicBool::new(false), Mutex::default());
-        let course = Arc::new(Course { address, ends_when_refused, stop, seen });
+        let course = Arc::new(Course { address, tls, ends_when_refused, stop, seen });
         let caller = |n: usize| {
             let course = Arc::clone(&course);
             std::thread::spawn(move || course.call(n < N_KEPT))
@@ -153,23 +162,29 @@ impl Course {
         }
     }
 
+    fn connect(&self) -> std::io::Result<Client> {
+        match &self.tls {
+            None => TcpStream::connect(self.address).map(Client::over),
+            Some(tls) => Client::connect_tls(self.address, tls, "localhost"),
+        }
+    }
+
     fn call(&self, keeps: bool) {
         let mut kept: Option<Client> = None;
         let mut n_on_connection = 0;
         while !self.stop.load(Ordering::SeqCst) {
             let usable = kept.take().filter(|client| !(self.ends_when_refused && is_over(client)));
-            let mut client =
-                match usable.map_or_else(|| TcpStream::connect(self.address).map(Client::over), Ok) {
-                    Ok(client) => client,
-                    Err(error) if self.ends_when_refused && error.kind() == ErrorKind::ConnectionRefused => {
-                        return;
-                    }
-                    Err(error) => {
-                        self.fail(format!("connecting: {error}"));
-                        std::thread::park_timeout(PAUSE);
-                        continue;
-                    }
-                };
+            let mut client = match usable.map_or_else(|| self.connect(), Ok) {
+                Ok(client) => client,
+                Err(error) if self.ends_when_refused && error.kind() == ErrorKind::ConnectionRefused => {
+                    return;
+                }
+                Err(error) => {
+                    self.fail(format!("connecting: {error}"));
+                    std::thread::park_timeout(PAUSE);
+                    continue;
+                }
+            };
             let end = if keeps { "" } else { "connection: close\r\n" };
             client.send(format!("GET / HTTP/1.1\r\nhost: test\r\n{end}\r\n"));
             n_on_connection += 1;

@@ -1,12 +1,13 @@
 //! Endpoints that do exactly what a test wants, right or wrong.
 
-use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::PATIENCE;
+use rustls::ServerConfig;
+
+use crate::{PATIENCE, Session};
 
 /// A listening endpoint; each connection runs the script on a thread of its own.
 pub struct Origin {
@@ -22,6 +23,8 @@ pub struct Visit {
     pub stream: TcpStream,
     /// Position of this connection among all, from 0.
     pub index: usize,
+    /// What is spoken over it.
+    pub session: Session,
     buffered: Vec<u8>,
     heads: Arc<Mutex<Vec<String>>>,
 }
@@ -29,6 +32,15 @@ pub struct Visit {
 impl Origin {
     /// Starts one that runs `script` for every connection.
     pub fn start(script: impl Fn(&mut Visit) + Send + Sync + 'static) -> Self {
+        Self::launch(None, script)
+    }
+
+    /// As `start`, over TLS; a connection whose handshake fails is dropped.
+    pub fn start_tls(tls: Arc<ServerConfig>, script: impl Fn(&mut Visit) + Send + Sync + 'static) -> Self {
+        Self::launch(Some(tls), script)
+    }
+
+    fn launch(tls: Option<Arc<ServerConfig>>, script: impl Fn(&mut Visit) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (heads, n_connections) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(0)));
@@ -36,11 +48,17 @@ impl Origin {
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let index = counted.fetch_add(1, Ordering::SeqCst);
-                let (heads, script) = (Arc::clone(&kept), Arc::clone(&script));
+                let (heads, script, tls) = (Arc::clone(&kept), Arc::clone(&script), tls.clone());
+                let mut stream = stream;
                 std::thread::spawn(move || {
                     stream.set_read_timeout(Some(PATIENCE)).unwrap();
                     stream.set_nodelay(true).unwrap();
-                    script(&mut Visit { stream, index, buffered: Vec::new(), heads });
+                    let session = match tls {
+                        None => Ok(Session::Plain),
+                        Some(tls) => Session::of(&tls, &mut stream),
+                    };
+                    let Ok(session) = session else { return };
+                    script(&mut Visit { stream, index, session, buffered: Vec::new(), heads });
                 });
             }
         });
@@ -51,6 +69,16 @@ impl Origin {
     pub fn answering(body: &str) -> Self {
         let body = body.to_owned();
         Self::start(move |visit| {
+            while visit.head().is_some() {
+                visit.answer(&body);
+            }
+        })
+    }
+
+    /// As `answering`, over TLS.
+    pub fn answering_tls(tls: Arc<ServerConfig>, body: &str) -> Self {
+        let body = body.to_owned();
+        Self::start_tls(tls, move |visit| {
             while visit.head().is_some() {
                 visit.answer(&body);
             }
@@ -84,7 +112,7 @@ impl Origin {
 impl Visit {
     fn fill(&mut self) -> Option<()> {
         let mut piece = vec![0; 64 * 1024];
-        let n = self.stream.read(&mut piece).ok().filter(|&n| n > 0)?;
+        let n = self.session.read(&mut self.stream, &mut piece).ok().filter(|&n| n > 0)?;
         self.buffered.extend_from_slice(&piece[..n]);
         Some(())
     }
@@ -150,7 +178,7 @@ impl Visit {
 
     /// Sends these bytes; a proxy that went away is not an error here.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
-        self.stream.write_all(bytes.as_ref()).is_ok()
+        self.session.send(&mut self.stream, bytes.as_ref()).is_ok()
     }
 
     /// A whole answer with this body.
@@ -167,7 +195,7 @@ impl Visit {
     pub fn is_closed_by_peer(&mut self) -> bool {
         let mut piece = [0; 4096];
         loop {
-            match self.stream.read(&mut piece) {
+            match self.session.read(&mut self.stream, &mut piece) {
                 Ok(0) => return true,
                 Ok(_) => {}
                 Err(error) => return error.kind() == std::io::ErrorKind::ConnectionReset,

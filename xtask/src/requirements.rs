@@ -91,7 +91,7 @@ const fn pip(package: &'static str, version: &'static str) -> Requirement {
 }
 
 /// Everything that any tier needs. The order is that of installation: Python packages need Python.
-pub(crate) const REQUIREMENTS: [Requirement; 19] = [
+pub(crate) const REQUIREMENTS: [Requirement; 20] = [
     Requirement {
         name: "rustfmt",
         probe: Probe::Program("cargo-fmt"),
@@ -111,6 +111,7 @@ pub(crate) const REQUIREMENTS: [Requirement; 19] = [
     debian("haproxy", "haproxy"),
     // Real clients, hostile ones among them.
     debian("curl", "curl"),
+    debian("openssl", "openssl"),
     debian("wrk", "wrk"),
     debian("slowhttptest", "slowhttptest"),
     // A scraper, and its checker of what is scraped.

@@ -51,6 +51,8 @@ mod spec;
 mod suggest;
 mod syntax;
 mod text;
+mod tls;
+mod tls_settings;
 mod units;
 
 pub use address::AddressError;
@@ -74,4 +76,5 @@ pub use settings::{
     RuntimeSettings, Settings, SplitEntry,
 };
 pub use text::name_problem;
+pub use tls_settings::{CertificateFiles, ClientAuth, ListenerTls, ServiceTls, TlsVersion};
 pub use units::{UnitError, format_duration, format_size, parse_duration, parse_size};

@@ -6,6 +6,7 @@ use crate::diagnose::{Diagnostic, Echo};
 use crate::fields::{Context, Fields};
 use crate::settings::{AddressText, AdminSettings, ListenerLimits, ListenerSettings, ListenerTimeouts};
 use crate::text::{check_name, listen_address};
+use crate::tls;
 use crate::units::format_size;
 
 /// Listeners of one process: each costs a socket and an acceptor; more than this is a pattern that ran away.
@@ -53,6 +54,7 @@ pub(crate) fn listener(fields: &Fields<'_>) -> ListenerSettings {
     ListenerSettings {
         name: name.map(|name| name.value).unwrap_or_default(),
         listen: listen_address(fields, "listen"),
+        tls: tls::read_listener(fields),
         timeouts: timeouts(&fields.table("timeouts")),
         limits: limits(&fields.table("limits")),
         service: service.map(|service| service.value),
@@ -65,6 +67,7 @@ fn timeouts(fields: &Fields<'_>) -> ListenerTimeouts {
         head: fields.duration("head"),
         body_idle: fields.duration("body_idle"),
         idle: fields.duration("idle"),
+        handshake: fields.duration("handshake"),
     }
 }
 
@@ -92,6 +95,7 @@ fn limits(fields: &Fields<'_>) -> ListenerLimits {
         headers: fields.integer("headers") as usize,
         body: fields.size("body"),
         connections: fields.integer("connections") as usize,
+        handshakes: fields.integer("handshakes") as usize,
     }
 }
 

@@ -10,8 +10,17 @@ use toml::Value;
 use crate::merged::visit;
 
 /// Where paths stand.
-const PATHS: [&[&str]; 3] =
-    [&["admin", "token_file"], &["access_log", "to"], &["services", "*", "discovery", "file"]];
+const PATHS: [&[&str]; 9] = [
+    &["admin", "token_file"],
+    &["access_log", "to"],
+    &["listeners", "tls", "certificates", "certificate"],
+    &["listeners", "tls", "certificates", "key"],
+    &["listeners", "tls", "client_ca"],
+    &["services", "*", "discovery", "file"],
+    &["services", "*", "tls", "ca"],
+    &["services", "*", "tls", "certificate"],
+    &["services", "*", "tls", "key"],
+];
 /// Where addresses stand, which may be paths of sockets.
 const ADDRESSES: [&[&str]; 4] = [
     &["admin", "listen"],

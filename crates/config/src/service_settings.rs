@@ -8,6 +8,7 @@ use std::time::Duration;
 use isobar_core::PolicyKind;
 
 use crate::settings::AddressText;
+use crate::tls_settings::ServiceTls;
 
 /// `[services.NAME]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +29,8 @@ pub struct ServiceSettings {
     pub connect_timeout: Duration,
     /// Its idle connections.
     pub pool: PoolSettings,
+    /// TLS to its endpoints; `None`: none.
+    pub tls: Option<ServiceTls>,
     /// Whether responses tell which endpoint answered.
     pub debug_headers: bool,
 }

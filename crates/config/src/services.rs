@@ -17,7 +17,7 @@ use crate::place::Placed;
 use crate::service_settings::{DiscoverySettings, EndpointSettings, PoolSettings, ServiceSettings};
 use crate::spec::Kind;
 use crate::text::{check_name, parent};
-use crate::{endpoints, health};
+use crate::{endpoints, health, tls};
 
 /// Sources of one service: each is a file that is watched.
 const SOURCES_MAX: usize = 16;
@@ -67,6 +67,7 @@ pub(crate) fn service(name: String, fields: &Fields<'_>) -> ServiceSettings {
         min_healthy_percent: fields.integer("min_healthy_percent") as u8,
         connect_timeout: fields.duration("connect_timeout"),
         pool: pool(&fields.table("pool")),
+        tls: tls::read_service(fields),
         debug_headers: fields.flag("debug_headers"),
         name,
     }

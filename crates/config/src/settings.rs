@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use isobar_core::RouteMatch;
 
 use crate::service_settings::ServiceSettings;
+use crate::tls_settings::ListenerTls;
 
 /// A whole configuration, checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,6 +101,8 @@ pub struct ListenerSettings {
     pub name: String,
     /// Where it listens.
     pub listen: AddressText,
+    /// TLS with its callers; `None`: none.
+    pub tls: Option<ListenerTls>,
     /// Its time limits.
     pub timeouts: ListenerTimeouts,
     /// Its size limits.
@@ -119,6 +122,8 @@ pub struct ListenerTimeouts {
     pub body_idle: Duration,
     /// Longest wait for the next request on a kept connection.
     pub idle: Duration,
+    /// From accepting a connection to the end of its TLS handshake.
+    pub handshake: Duration,
 }
 
 /// `limits` of a listener.
@@ -134,6 +139,8 @@ pub struct ListenerLimits {
     pub body: u64,
     /// Open connections; 0 stands for no bound of its own.
     pub connections: usize,
+    /// TLS handshakes in progress; at least 1.
+    pub handshakes: usize,
 }
 
 /// `[[routes]]`.

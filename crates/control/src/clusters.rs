@@ -3,7 +3,7 @@
 //! Invariants: a service that a reload keeps keeps its cluster, and with it every number, edit and verdict; a reload is
 //! prepared as a whole before anything of it is seen, and can still be dropped then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use isobar_config::{DiscoverySettings, ServiceSettings};
 use isobar_discovery::{Lookup, ResolveErrors};
+use isobar_tls::Originator;
 
 use crate::handle::ClusterHandle;
 use crate::journal::Journal;
@@ -189,6 +190,11 @@ impl<L: Lookup> Clusters<L> {
                 );
             }
         }
+    }
+
+    /// What probes speak from now on, by service; others are probed in the clear.
+    pub fn set_probe_tls(&self, tls: HashMap<String, Originator>) {
+        self.context.prober.set_tls(tls);
     }
 
     /// The cluster of a service.

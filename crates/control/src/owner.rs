@@ -182,10 +182,10 @@ impl Owner {
         while let Some(due) = self.cluster.poll_action(now) {
             let (prober, probes, endpoint) =
                 (self.prober.clone(), Arc::clone(&self.probes), Arc::clone(&due.endpoint));
-            let probe = due.probe;
+            let (probe, tls) = (due.probe, self.prober.tls(&self.service));
             let task = self.under_way.spawn(async move {
                 match probes.get(probe) {
-                    Some(settings) => prober.probe(settings, &endpoint).await,
+                    Some(settings) => prober.probe(settings, tls.as_ref(), &endpoint).await,
                     None => Err("no such probe".to_owned()),
                 }
             });

@@ -3,8 +3,10 @@
 //! Invariants: a probe ends within its timeout, the wait for a permit not counted; it reads no body and keeps no
 //! connection, so that it meets the endpoint as a new caller would. At most [`PROBES_MAX`] are under way in the process.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use http_body_util::Empty;
 use hyper::Request;
 use hyper::body::Bytes;
@@ -12,9 +14,11 @@ use hyper::header::{CONNECTION, HOST, USER_AGENT};
 use hyper_util::rt::TokioIo;
 use isobar_config::{HealthSettings, ProbeKind};
 use isobar_core::{Address, Endpoint};
+use isobar_tls::Originator;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsConnector;
 
 /// Probes under way at once, over all services: each holds a descriptor, of which callers need the rest.
 const PROBES_MAX: usize = 1024;
@@ -23,38 +27,59 @@ const PROBES_MAX: usize = 1024;
 /// thousand endpoints that answer within a second fit into an interval of twenty; where none answers, probes come later.
 const PROBES_OF_SERVICE_MAX: usize = 256;
 
-/// Permission to have a connection of a probe open.
+/// Permission to have a connection of a probe open, and the TLS that it speaks.
 #[derive(Debug, Clone)]
 pub(crate) struct Prober {
     of_service: Arc<Semaphore>,
     of_all: Arc<Semaphore>,
+    /// By service; one that is not there is probed in the clear.
+    tls: Arc<ArcSwap<HashMap<String, Originator>>>,
 }
 
 impl Default for Prober {
     fn default() -> Self {
         let permits = |max| Arc::new(Semaphore::new(max));
-        Self { of_service: permits(PROBES_OF_SERVICE_MAX), of_all: permits(PROBES_MAX) }
+        Self { of_service: permits(PROBES_OF_SERVICE_MAX), of_all: permits(PROBES_MAX), tls: Arc::default() }
     }
 }
 
 impl Prober {
     /// One for another service, which shares only what all share.
     pub(crate) fn for_service(&self) -> Self {
-        Self { of_all: Arc::clone(&self.of_all), ..Self::default() }
+        Self { of_all: Arc::clone(&self.of_all), tls: Arc::clone(&self.tls), ..Self::default() }
+    }
+
+    /// What probes speak from now on, by service.
+    pub(crate) fn set_tls(&self, tls: HashMap<String, Originator>) {
+        self.tls.store(Arc::new(tls));
+    }
+
+    /// What probes of a service speak.
+    pub(crate) fn tls(&self, service: &str) -> Option<Originator> {
+        self.tls.load().get(service).cloned()
     }
 
     /// Sends a probe and says why it failed.
-    pub(crate) async fn probe(&self, settings: &HealthSettings, endpoint: &Endpoint) -> Result<(), String> {
+    pub(crate) async fn probe(
+        &self,
+        settings: &HealthSettings,
+        tls: Option<&Originator>,
+        endpoint: &Endpoint,
+    ) -> Result<(), String> {
         // Closed by nobody; an error would only mean that there is no bound.
         let _permits = (self.of_service.acquire().await, self.of_all.acquire().await);
-        match tokio::time::timeout(settings.timeout, send(settings, endpoint)).await {
+        match tokio::time::timeout(settings.timeout, send(settings, tls, endpoint)).await {
             Ok(result) => result,
             Err(_) => Err(format!("no answer within {}", isobar_config::format_duration(settings.timeout))),
         }
     }
 }
 
-async fn send(settings: &HealthSettings, endpoint: &Endpoint) -> Result<(), String> {
+async fn send(
+    settings: &HealthSettings,
+    tls: Option<&Originator>,
+    endpoint: &Endpoint,
+) -> Result<(), String> {
     match &endpoint.address {
         Address::Tcp(address) => {
             let mut address = *address;
@@ -63,14 +88,47 @@ async fn send(settings: &HealthSettings, endpoint: &Endpoint) -> Result<(), Stri
             }
             let stream =
                 TcpStream::connect(address).await.map_err(|error| format!("cannot connect: {error}"))?;
-            ask(&settings.probe, stream, &address.to_string()).await
+            over(settings, tls, endpoint, stream, &address.to_string()).await
         }
         Address::Unix(path) => {
             let stream =
                 UnixStream::connect(path).await.map_err(|error| format!("cannot connect: {error}"))?;
-            ask(&settings.probe, stream, "localhost").await
+            over(settings, tls, endpoint, stream, "localhost").await
         }
     }
+}
+
+/// Carries the TLS handshake out where there is one, which is part of every kind of probe then, and asks.
+async fn over<S>(
+    settings: &HealthSettings,
+    tls: Option<&Originator>,
+    endpoint: &Endpoint,
+    stream: S,
+    authority: &str,
+) -> Result<(), String>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Some(tls) = tls else { return ask(&settings.probe, stream, authority).await };
+    let name = tls.name(endpoint).map_err(|error| error.to_string())?;
+    let connected = TlsConnector::from(tls.config()).connect(name, stream).await;
+    let stream = connected.map_err(|error| format!("no TLS: {}", told(&error)))?;
+    ask(&settings.probe, stream, authority).await
+}
+
+/// An error's own words, or those about TLS where that is what lies beneath it.
+fn told(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = Some(error);
+    while let Some(this) = cause {
+        if let Some(reason) = this.downcast_ref::<rustls::Error>() {
+            return isobar_tls::explain(reason);
+        }
+        // An I/O error shows what it carries, but names the cause of that as its own.
+        let carried = this.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        cause =
+            carried.map(|carried| carried as &(dyn std::error::Error + 'static)).or_else(|| this.source());
+    }
+    error.to_string()
 }
 
 async fn ask<S>(probe: &ProbeKind, stream: S, authority: &str) -> Result<(), String>
@@ -87,7 +145,8 @@ where
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = handshake.map_err(|error| format!("no HTTP: {error}"))?;
     let exchange = async {
-        let answer = sender.send_request(request).await.map_err(|error| format!("no answer: {error}"))?;
+        let answer =
+            sender.send_request(request).await.map_err(|error| format!("no answer: {}", told(&error)))?;
         let got = answer.status().as_u16();
         if status.iter().any(|(least, most)| (*least..=*most).contains(&got)) {
             Ok(())
@@ -102,7 +161,7 @@ where
         ended = connection => match ended {
             // The answer may have come with the end.
             Ok(()) => exchange.await,
-            Err(error) => Err(format!("no answer: {error}")),
+            Err(error) => Err(format!("no answer: {}", told(&error))),
         },
     }
 }

@@ -28,7 +28,15 @@ fn http(status: (u16, u16)) -> HealthSettings {
 }
 
 fn endpoint(address: Address) -> Endpoint {
-    Endpoint { id: "a".into(), address, weight: 1, priority: 0, zone: None, metadata: BTreeMap::new() }
+    Endpoint {
+        id: "a".into(),
+        address,
+        weight: 1,
+        priority: 0,
+        zone: None,
+        host: None,
+        metadata: BTreeMap::new(),
+    }
 }
 
 /// An endpoint that sends these bytes for each request head, and hands on the heads it got.
@@ -60,7 +68,7 @@ async fn answering(answer: &'static [u8]) -> (Endpoint, tokio::sync::mpsc::Unbou
 async fn a_status_within_the_range_passes_and_any_other_is_told() {
     let prober = Prober::default();
     let (good, mut heads) = answering(b"HTTP/1.1 204 No Content\r\n\r\n").await;
-    assert_eq!(prober.probe(&http((200, 299)), &good).await, Ok(()));
+    assert_eq!(prober.probe(&http((200, 299)), None, &good).await, Ok(()));
     let head = heads.recv().await.unwrap().to_lowercase();
     assert!(head.starts_with("get /healthz?x=1 http/1.1\r\n"), "{head}");
     assert!(head.contains(&format!("host: {}\r\n", good.address)), "{head}");
@@ -69,27 +77,27 @@ async fn a_status_within_the_range_passes_and_any_other_is_told() {
         "{head}"
     );
     let (ill, _) = answering(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n").await;
-    assert_eq!(prober.probe(&http((200, 399)), &ill).await, Err("status 503".into()));
+    assert_eq!(prober.probe(&http((200, 399)), None, &ill).await, Err("status 503".into()));
 }
 
 #[tokio::test]
 async fn a_body_that_never_ends_is_not_waited_for() {
     let (endless, _) = answering(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\nbegin").await;
-    assert_eq!(Prober::default().probe(&http((200, 200)), &endless).await, Ok(()));
+    assert_eq!(Prober::default().probe(&http((200, 200)), None, &endless).await, Ok(()));
 }
 
 #[tokio::test]
 async fn silence_garbage_and_refusal_fail_with_a_reason() {
     let prober = Prober::default();
     let (silent, _) = answering(b"").await;
-    assert_eq!(prober.probe(&http((200, 399)), &silent).await, Err("no answer within 300ms".into()));
+    assert_eq!(prober.probe(&http((200, 399)), None, &silent).await, Err("no answer within 300ms".into()));
     let (garbage, _) = answering(b"\0\0\0\r\n\r\n").await;
-    assert!(prober.probe(&http((200, 399)), &garbage).await.unwrap_err().starts_with("no answer: "));
+    assert!(prober.probe(&http((200, 399)), None, &garbage).await.unwrap_err().starts_with("no answer: "));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let refusing = endpoint(Address::Tcp(listener.local_addr().unwrap()));
     drop(listener);
     for probe in [http((200, 399)), settings(ProbeKind::Tcp)] {
-        let reason = prober.probe(&probe, &refusing).await.unwrap_err();
+        let reason = prober.probe(&probe, None, &refusing).await.unwrap_err();
         assert!(reason.starts_with("cannot connect: "), "{reason}");
     }
 }
@@ -98,12 +106,12 @@ async fn silence_garbage_and_refusal_fail_with_a_reason() {
 async fn a_connection_is_enough_for_tcp_and_another_port_may_be_asked() {
     let prober = Prober::default();
     let (silent, _) = answering(b"").await;
-    assert_eq!(prober.probe(&settings(ProbeKind::Tcp), &silent).await, Ok(()));
+    assert_eq!(prober.probe(&settings(ProbeKind::Tcp), None, &silent).await, Ok(()));
     let (good, _) = answering(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
     let Address::Tcp(address) = &good.address else { panic!("on TCP") };
     let other = HealthSettings { port: Some(address.port()), ..http((200, 200)) };
     let nobody = endpoint(Address::Tcp("127.0.0.1:1".parse().unwrap()));
-    assert_eq!(prober.probe(&other, &nobody).await, Ok(()));
+    assert_eq!(prober.probe(&other, None, &nobody).await, Ok(()));
 }
 
 #[tokio::test]
@@ -121,6 +129,6 @@ async fn unix_sockets_are_probed_too_with_the_host_that_is_written() {
     let probe =
         ProbeKind::Http { path: "/".into(), host: Some("app.internal".into()), status: vec![(200, 200)] };
     let unix = endpoint(Address::Unix(path.as_path().into()));
-    assert_eq!(Prober::default().probe(&settings(probe), &unix).await, Ok(()));
+    assert_eq!(Prober::default().probe(&settings(probe), None, &unix).await, Ok(()));
     assert!(served.await.unwrap().contains("host: app.internal\r\n"));
 }

@@ -41,6 +41,8 @@ pub struct Endpoint {
     pub priority: u32,
     /// Failure domain, where known.
     pub zone: Option<Arc<str>>,
+    /// The host name that it was written with, where it was one; its certificate is verified by it.
+    pub host: Option<Arc<str>>,
     /// Free labels from the source; no decision reads them.
     pub metadata: BTreeMap<String, String>,
 }

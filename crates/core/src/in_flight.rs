@@ -155,6 +155,7 @@ mod tests {
             weight: 1,
             priority: 0,
             zone: None,
+            host: None,
             metadata: std::collections::BTreeMap::new(),
         };
         let found = vec![Found { endpoint, inferred: None }];

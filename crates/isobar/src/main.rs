@@ -4,6 +4,7 @@
 //! Exit codes: 0 done, 1 the request failed, 2 usage (see `cli`).
 
 mod admin;
+mod certificates;
 mod check;
 mod cli;
 mod configuration;

@@ -27,6 +27,7 @@ use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use crate::admin::{self, Access, AdminListener, ProcessMetrics, Subjects};
+use crate::certificates::{self, Certificates};
 use crate::cli::{DEFAULT_CONFIG, EXIT_FAILED, EXIT_USAGE, LogLines, ProxyArgs};
 use crate::configuration::Configured;
 use crate::files::{Disk, environment};
@@ -48,6 +49,10 @@ pub(crate) enum StartFailure {
     Signals(io::Error),
     #[error(transparent)]
     Prepare(#[from] isobar_control::PrepareError),
+    #[error(transparent)]
+    Tls(#[from] isobar_tls::TlsProblems),
+    #[error(transparent)]
+    TicketKeys(#[from] isobar_tls::NoRandomness),
     #[error(transparent)]
     Bind(#[from] isobar_proxy::BindErrors),
     #[error(transparent)]
@@ -174,6 +179,10 @@ pub(crate) fn start(origin: Origin, process: ProcessMetrics) -> Result<Running, 
         n_workers.get(),
         seed,
     ));
+    let certificates = Arc::new(Certificates::new()?);
+    let tls = certificates.load(&settings)?;
+    certificates.take_over(&tls);
+    clusters.set_probe_tls(certificates::by_service(&settings, &tls));
     let prepared = control.block_on(clusters.prepare(&settings.services))?;
     let bound = isobar_proxy::bind(&settings)?;
     let admin = settings.admin.as_ref().map(bind_admin).transpose()?;
@@ -182,19 +191,27 @@ pub(crate) fn start(origin: Origin, process: ProcessMetrics) -> Result<Running, 
     tell_addresses(&bound, admin.as_ref().map(|admin| &admin.listener));
     let addresses = bound.addresses().into_iter().map(|(_, address)| address).collect();
     let admin_address = admin.as_ref().map(|admin| admin.listener.address().clone());
-    let inputs = Inputs { settings: Arc::clone(&settings), clusters: published, workers: n_workers, seed };
+    let inputs =
+        Inputs { settings: Arc::clone(&settings), clusters: published, tls, workers: n_workers, seed };
     seat.put(Proxy::start(inputs, bound)?);
-    let (of_seat, of_clusters) = (Arc::clone(&seat), Arc::clone(&clusters));
-    let control_handle = control.handle().clone();
-    let configuration =
-        Configuration::new(origin, control_handle, of_seat, of_clusters, journal.clone(), n_workers);
+    let configuration = Configuration::new(
+        origin,
+        control.handle().clone(),
+        Arc::clone(&seat),
+        Arc::clone(&clusters),
+        Arc::clone(&certificates),
+        journal.clone(),
+        n_workers,
+    );
     let configuration = Arc::new(configuration);
     let stop = serve_signals(&control, signals, &seat, &configuration);
     control.spawn(Arc::clone(&configuration).watch());
+    control.spawn(Arc::clone(&configuration).watch_certificates());
+    control.spawn(Arc::clone(&certificates).rotate_keys());
     let admin = admin.map(|Admin { runtime, listener, access }| {
         let subjects = Subjects {
             readiness: Arc::clone(&readiness),
-            metrics: metrics_renderer(&seat, &clusters, &configuration, process),
+            metrics: metrics_renderer(&seat, &clusters, &configuration, certificates, process),
             clusters: Arc::clone(&clusters),
             journal,
             configuration: Arc::clone(&configuration) as Arc<dyn Configured>,
@@ -316,6 +333,7 @@ fn metrics_renderer(
     seat: &Arc<Seat>,
     clusters: &Arc<Clusters<SystemLookup>>,
     configuration: &Arc<Configuration>,
+    certificates: Arc<Certificates>,
     process: ProcessMetrics,
 ) -> Arc<admin::RenderMetrics> {
     let (seat, clusters, configuration) = (Arc::clone(seat), Arc::clone(clusters), Arc::clone(configuration));
@@ -323,6 +341,7 @@ fn metrics_renderer(
         seat.with(|proxy| proxy.render_metrics(out));
         isobar_control::render_metrics(&clusters.all(), out);
         configuration.render_metrics(out);
+        certificates.render_metrics(out);
         process.render(out);
     })
 }

@@ -16,16 +16,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use isobar_config::{Diagnostics, Loaded, Settings, Watched};
 use isobar_control::{ClusterHandle, Clusters, Journal};
+use isobar_core::Snapshot;
 use isobar_discovery::{FileWatch, SystemLookup};
 use isobar_proxy::Update;
+use isobar_tls::TlsSet;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
+use crate::certificates::{self, Certificates};
 use crate::configuration::{Applied, ConfigurationReport, Configured, RefusedConfiguration, render_metrics};
 use crate::files::{Disk, environment};
 use crate::seat::Seat;
+
+mod renewal;
 
 /// How long reading the files may take: a file system that hangs must not hold up every later change.
 const READING_PATIENCE: Duration = Duration::from_secs(30);
@@ -89,6 +96,9 @@ pub(crate) struct Configuration {
     control: Handle,
     seat: Arc<Seat>,
     clusters: Arc<Clusters<SystemLookup>>,
+    certificates: Arc<Certificates>,
+    /// Told when other settings came into force, which may name other files of certificates.
+    changed: Notify,
     journal: Journal,
     /// Those that run, whatever a configuration that was applied later says.
     n_workers: NonZeroUsize,
@@ -109,6 +119,7 @@ impl Configuration {
         control: Handle,
         seat: Arc<Seat>,
         clusters: Arc<Clusters<SystemLookup>>,
+        certificates: Arc<Certificates>,
         journal: Journal,
         n_workers: NonZeroUsize,
     ) -> Self {
@@ -128,6 +139,8 @@ impl Configuration {
             control,
             seat,
             clusters,
+            certificates,
+            changed: Notify::new(),
             journal,
             n_workers,
             in_force: Mutex::new(in_force),
@@ -181,6 +194,10 @@ impl Configuration {
         let settings = Arc::new(loaded.settings.clone());
         if says_the_same || *self.lock().settings == loaded.settings {
             self.accept_unchanged(&from, why);
+            if why == Why::Hangup {
+                // Whoever asks also means the certificates, and whom the system trusts, which is not watched.
+                self.renew_certificates_in_turn().await;
+            }
         } else {
             warn_of(&loaded.warnings);
             if let Err(reason) = self.apply(loaded, &from).await {
@@ -257,11 +274,29 @@ impl Configuration {
     async fn apply(&self, loaded: Loaded, from: &str) -> Result<(), String> {
         let settings = Arc::new(loaded.settings);
         check_restarts(self.n_workers, &self.lock().settings, &settings)?;
+        let tls = self.load_certificates(&settings).await.inspect_err(|_| {
+            // Mending the files is enough then.
+            let files = isobar_tls::paths(&settings).into_iter().collect();
+            self.watch_also(&Watched { files, folders: Vec::new() });
+        })?;
         let prepared = self.clusters.prepare(&settings.services).await.map_err(|error| error.to_string())?;
-        let update = Update {
-            settings: Arc::clone(&settings),
-            clusters: prepared.handles().iter().map(ClusterHandle::published).collect(),
-        };
+        let published = prepared.handles().iter().map(ClusterHandle::published).collect();
+        let applied = self.hand_over(&settings, published, &tls).await?;
+        self.clusters.commit(prepared).await;
+        self.certificates.take_over(&tls);
+        self.accept(settings, loaded.document, from, &applied);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Makes the proxy and the probes work by these settings and certificates.
+    async fn hand_over(
+        &self,
+        settings: &Arc<Settings>,
+        clusters: Vec<Arc<ArcSwap<Snapshot>>>,
+        tls: &TlsSet,
+    ) -> Result<isobar_proxy::Applied, String> {
+        let update = Update { settings: Arc::clone(settings), clusters, tls: tls.clone() };
         let seat = Arc::clone(&self.seat);
         let applying = tokio::task::spawn_blocking(move || seat.with(|proxy| proxy.apply(update)));
         let applied = match applying.await {
@@ -269,9 +304,8 @@ impl Configuration {
             Ok(None) => return Err("the proxy is stopping".to_owned()),
             Err(error) => return Err(format!("applying it broke off: {error}")),
         };
-        self.clusters.commit(prepared).await;
-        self.accept(settings, loaded.document, from, &applied);
-        Ok(())
+        self.clusters.set_probe_tls(certificates::by_service(settings, tls));
+        Ok(applied)
     }
 
     fn accept(&self, settings: Arc<Settings>, document: String, from: &str, applied: &isobar_proxy::Applied) {

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use isobar_config::Settings;
 use isobar_core::{Address, Snapshot};
+use isobar_tls::TlsSet;
 
 use crate::access_log::LogError;
 use crate::bind::{BindErrors, Bound};
@@ -41,6 +42,8 @@ pub struct Update {
     /// The clusters' published snapshots, in the order of `settings.services`. A cluster is the same as before, and
     /// its connections stay, if both its service's name and this pointer are.
     pub clusters: Vec<Arc<ArcSwap<Snapshot>>>,
+    /// What speaks TLS, made of the same settings.
+    pub tls: TlsSet,
 }
 
 /// What a change did.
@@ -94,7 +97,7 @@ impl Proxy {
         log: PreparedLog,
     ) -> Applied {
         let before = self.readings.load_full();
-        let plan = Arc::new(Plan::compile(&update.settings));
+        let plan = Arc::new(Plan::compile(&update.settings, &update.tls));
         let added = bound.addresses();
         let seating = control.seat(&update.settings, &plan, bound, &self.workers);
         let listeners = control.listeners();

@@ -7,22 +7,28 @@ use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use isobar_core::Instant;
 use isobar_http1::{HeadProgress, Reject};
+use isobar_tls::Terminator;
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::caller::Caller;
 use crate::deadlines::Deadline;
 use crate::exchange::{self, After};
-use crate::listener::Accepted;
+use crate::handshake;
+use crate::listener::{Accepted, ListenerShared};
 use crate::plan::ListenerPlan;
 use crate::record::Record;
 use crate::refusal::Refusal;
 use crate::scratch::Scratch;
+use crate::socket::Socket;
 use crate::stream::Stream;
 use crate::succession::{CLOSING_QUIET, ListenerView};
+use crate::tls_stream::TlsStream;
 use crate::worker::Presence;
 
 /// Bound on the future of a connection's task, asserted by a test: it is what an idle connection costs.
@@ -43,8 +49,12 @@ pub(crate) struct Connection {
     pub(crate) deadline: Deadline,
     /// The caller's address; `None` on a unix socket.
     pub(crate) peer: Option<(IpAddr, u16)>,
+    /// Who the caller proved to be by its certificate.
+    pub(crate) caller: Option<Box<Caller>>,
+    /// What the listener spoke when the connection came; `None`: in the clear.
+    tls: Option<Terminator>,
     served: bool,
-    _presence: Presence,
+    presence: Presence,
 }
 
 /// How reading a head ended.
@@ -60,13 +70,17 @@ enum Head {
 
 enum Next {
     Idle,
+    /// Nothing had come: the wait goes on, with what is left of its time.
+    Wait,
     Close,
 }
 
 impl Connection {
     /// Takes over an accepted socket; `None` where the runtime cannot register it.
     pub(crate) fn new(listener: Rc<ListenerView>, accepted: Accepted, presence: Presence) -> Option<Self> {
-        let stream = match register(accepted.socket, accepted.listener.is_unix) {
+        let tls = listener.terms().listener().tls.clone();
+        let socket = register(accepted.socket, accepted.listener.is_unix);
+        let stream = match socket.and_then(|socket| over(tls.as_ref(), socket)) {
             Ok(stream) => stream,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be registered and is closed");
@@ -80,9 +94,30 @@ impl Connection {
             deadline,
             // A v6 socket that takes v4 shows mapped addresses; callers and logs know them as v4.
             peer: accepted.peer.map(|peer: SocketAddr| (peer.ip().to_canonical(), peer.port())),
+            caller: None,
+            tls,
             served: false,
-            _presence: presence,
+            presence,
         })
+    }
+
+    /// The listener that it came through.
+    pub(crate) fn shared(&self) -> &Arc<ListenerShared> {
+        self.presence.listener()
+    }
+
+    /// What the listener spoke when the connection came, where that is TLS.
+    pub(crate) fn terminator(&self) -> Option<&Terminator> {
+        self.tls.as_ref()
+    }
+
+    /// Whether it ends with the present answer: its listener closes, or would not let it in like this any more.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.listener.is_closing()
+            || match (&self.tls, &self.listener.terms().listener().tls) {
+                (Some(then), Some(now)) => !then.demands_as(now),
+                (then, now) => then.is_some() != now.is_some(),
+            }
     }
 
     fn now(&self) -> Instant {
@@ -96,16 +131,24 @@ impl Connection {
         if self.listener.is_closing() { patience.min(CLOSING_QUIET) } else { patience }
     }
 
-    /// Waits until bytes are there; false when the time is over.
-    async fn wait_for_bytes(&self) -> bool {
+    /// Begins a wait for the next request.
+    fn begin_wait(&self) {
         self.deadline.set_idle(self.now().after(self.patience()));
-        poll_fn(|cx| {
+    }
+
+    /// Waits until bytes are there; false when the time is over.
+    async fn wait_for_bytes(&mut self) -> bool {
+        let ready = poll_fn(|cx| {
             if self.stream.poll_read_ready(cx).is_ready() {
                 return Poll::Ready(true);
             }
             if self.deadline.fired() { Poll::Ready(false) } else { Poll::Pending }
         })
-        .await
+        .await;
+        if !ready {
+            self.stream.say_close();
+        }
+        ready
     }
 
     /// Reads until a request head is complete.
@@ -160,13 +203,17 @@ impl Connection {
                     Poll::Pending => return Poll::Pending,
                 }
             }
-            Poll::Ready(true)
+            match self.stream.poll_flush(cx) {
+                Poll::Ready(flushed) => Poll::Ready(flushed.is_ok()),
+                Poll::Pending if self.deadline.fired() => Poll::Ready(false),
+                Poll::Pending => Poll::Pending,
+            }
         })
         .await
     }
 
     /// Lets the caller finish sending, so that the answer survives, and closes.
-    async fn linger(&mut self, scratch: &mut Scratch) {
+    pub(crate) async fn linger(&mut self, scratch: &mut Scratch) {
         self.stream.shutdown_write();
         let end = self.now().after(LINGER);
         loop {
@@ -188,11 +235,18 @@ impl Connection {
     }
 }
 
-fn register(socket: OwnedFd, is_unix: bool) -> std::io::Result<Stream> {
+/// A stream over a new socket.
+fn over(tls: Option<&Terminator>, socket: Socket) -> std::io::Result<Stream> {
+    let Some(tls) = tls else { return Ok(Stream::Plain(socket)) };
+    let session = tls.accept().map_err(std::io::Error::other)?;
+    Ok(Stream::Tls(Box::new(TlsStream::of_caller(socket, session))))
+}
+
+fn register(socket: OwnedFd, is_unix: bool) -> std::io::Result<Socket> {
     Ok(if is_unix {
-        Stream::Unix(UnixStream::from_std(socket.into())?)
+        Socket::Unix(UnixStream::from_std(socket.into())?)
     } else {
-        Stream::Tcp(TcpStream::from_std(socket.into())?)
+        Socket::Tcp(TcpStream::from_std(socket.into())?)
     })
 }
 
@@ -203,10 +257,18 @@ pub(crate) async fn serve(mut connection: Connection) {
         Poll::Ready(())
     })
     .await;
+    // Boxed for the same reason as a spell.
+    if connection.stream.is_tls() && !Box::pin(handshake::shake_hands(&mut connection)).await {
+        return;
+    }
+    connection.begin_wait();
     while connection.wait_for_bytes().await {
         // Boxed: this is the allocation that exists only while there is work.
-        if let Next::Close = Box::pin(spell(&mut connection)).await {
-            return;
+        match Box::pin(spell(&mut connection)).await {
+            Next::Idle => connection.begin_wait(),
+            // Bytes of TLS that carry no byte of a request, sent one by one, buy no time.
+            Next::Wait => {}
+            Next::Close => return,
         }
     }
 }
@@ -224,7 +286,7 @@ async fn serve_requests(connection: &mut Connection, scratch: &mut Scratch) -> N
         // A byte of the request is there: from here to its end it is served under what holds now.
         let terms = connection.listener.terms();
         let after = match connection.read_head(scratch, terms.listener()).await {
-            Head::Nothing => return Next::Idle,
+            Head::Nothing => return Next::Wait,
             Head::Closed => return Next::Close,
             Head::Request(head_len) => exchange::run(connection, &terms, scratch, head_len).await,
             Head::Refused(refusal) => {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::handshake::HandshakeFailure;
 use crate::metrics::{self, AttemptFailure, Histogram, N_BUCKETS, ServiceCounters};
 use crate::readings::Readings;
 use crate::refusal::ErrorCode;
@@ -179,6 +180,7 @@ fn listeners(readings: &Readings, out: &mut String) {
         let n = readings.listeners[index].label().n_exhausted.load(Relaxed);
         sample(out, "isobar_accepts_exhausted_total", &[("listener", &listener.name)], n);
     }
+    handshakes(readings, out);
     put(out, format_args!("# TYPE isobar_received_bytes counter\n# UNIT isobar_received_bytes bytes\n"));
     put(out, format_args!("# HELP isobar_received_bytes Request bytes of finished exchanges.\n"));
     for (index, listener) in named() {
@@ -190,6 +192,36 @@ fn listeners(readings: &Readings, out: &mut String) {
     for (index, listener) in named() {
         let n = sum(index, &|counters| counters.bytes_out.value());
         sample(out, "isobar_sent_bytes_total", &[("listener", &listener.name)], n);
+    }
+}
+
+fn handshakes(readings: &Readings, out: &mut String) {
+    let with_tls =
+        || readings.plan.listeners.iter().enumerate().filter(|(_, listener)| listener.tls.is_some());
+    let blocks =
+        |index: usize| readings.metrics.iter().map(move |worker| &worker.listeners[index].handshakes);
+    family(out, "isobar_tls_handshakes_in_progress", "gauge", "TLS handshakes with callers in progress.");
+    for (index, listener) in with_tls() {
+        let n = readings.listeners[index].n_handshakes();
+        sample(out, "isobar_tls_handshakes_in_progress", &[("listener", &listener.name)], n);
+    }
+    family(out, "isobar_tls_handshakes", "counter", "TLS handshakes with callers that came to their end.");
+    for (index, listener) in with_tls() {
+        let n: u64 = blocks(index).map(|block| block.done.value()).sum();
+        sample(out, "isobar_tls_handshakes_total", &[("listener", &listener.name)], n);
+    }
+    family(
+        out,
+        "isobar_tls_handshakes_failed",
+        "counter",
+        "TLS handshakes with callers that failed, by reason.",
+    );
+    for (index, listener) in with_tls() {
+        for (failure, reason) in HandshakeFailure::ALL {
+            let n: u64 = blocks(index).map(|block| block.failed[failure as usize].value()).sum();
+            let labels = [("listener", &*listener.name), ("reason", reason)];
+            sample(out, "isobar_tls_handshakes_failed_total", &labels, n);
+        }
     }
 }
 

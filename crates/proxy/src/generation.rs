@@ -15,8 +15,10 @@ use std::sync::{Arc, mpsc};
 
 use arc_swap::ArcSwap;
 use isobar_core::Snapshot;
+use isobar_tls::Originator;
 
 use crate::access_log::{LogBatch, LogQueue};
+use crate::complaints::Complaints;
 use crate::listener::ListenerShared;
 use crate::matching::ended;
 use crate::metrics::{ListenerCounters, WorkerMetrics};
@@ -58,6 +60,9 @@ pub(crate) enum LogChange {
 pub(crate) struct Cluster {
     pub(crate) view: ClusterView,
     pub(crate) pool: Pool,
+    /// With sessions of this worker's own.
+    pub(crate) tls: Option<Originator>,
+    pub(crate) complaints: Complaints,
 }
 
 /// See the module's page.
@@ -112,12 +117,17 @@ impl Generation {
             .map(|(source, service)| {
                 let limits = self.idle_limits(service);
                 if let Some(place) = source.continues {
-                    let cluster = Rc::clone(&self.clusters[place]);
-                    cluster.pool.set_limits(limits);
-                    return cluster;
+                    let cluster = &self.clusters[place];
+                    if cluster.tls == service.tls {
+                        cluster.pool.set_limits(limits);
+                        return Rc::clone(cluster);
+                    }
+                    // Another TLS identity must not meet connections that were made under this one.
+                    cluster.pool.close();
                 }
                 let view = ClusterView::new(Arc::clone(&source.published));
-                Rc::new(Cluster { view, pool: Pool::new(limits) })
+                let tls = service.tls.as_ref().map(Originator::with_own_sessions);
+                Rc::new(Cluster { view, pool: Pool::new(limits), tls, complaints: Complaints::default() })
             })
             .collect()
     }

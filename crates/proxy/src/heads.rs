@@ -41,6 +41,10 @@ pub(crate) struct RequestFacts<'a> {
     pub(crate) path: Option<&'a [u8]>,
     /// The caller's address.
     pub(crate) client: Option<IpAddr>,
+    /// The caller speaks TLS.
+    pub(crate) https: bool,
+    /// Header lines about its certificate.
+    pub(crate) certificate: &'a [u8],
     /// The caller is one of `trusted_proxies`.
     pub(crate) trusted: bool,
     pub(crate) endpoint: &'a Endpoint,
@@ -157,7 +161,9 @@ fn write_forwarding(request: &RequestHead, head: &[u8], facts: &RequestFacts<'_>
     }
     out.extend_from_slice(b"\r\n");
     if !(facts.trusted && request.find(HeaderId::XForwardedProto, head).is_some()) {
-        out.extend_from_slice(b"x-forwarded-proto: http\r\n");
+        let proto: &[u8] =
+            if facts.https { b"x-forwarded-proto: https\r\n" } else { b"x-forwarded-proto: http\r\n" };
+        out.extend_from_slice(proto);
     }
     let has_host = facts.trusted && request.find(HeaderId::XForwardedHost, head).is_some();
     if !has_host && !request.authority.is_empty() {
@@ -170,6 +176,7 @@ fn write_forwarding(request: &RequestHead, head: &[u8], facts: &RequestFacts<'_>
     } else {
         b"via: 1.0 isobar\r\n"
     });
+    out.extend_from_slice(facts.certificate);
     if let RequestId::Made(id) = facts.request_id {
         out.extend_from_slice(b"x-request-id: ");
         out.extend_from_slice(id);
@@ -332,12 +339,15 @@ mod tests {
             weight: 1,
             priority: 0,
             zone: None,
+            host: None,
             metadata: BTreeMap::new(),
         };
         let facts = RequestFacts {
             route,
             path: None,
             client: Some([192, 0, 2, 7].into()),
+            https: false,
+            certificate: b"",
             trusted,
             endpoint: &endpoint,
             upgrade: false,

@@ -8,20 +8,23 @@
 //!
 //! Invariants: a request lives and dies on one worker; no lock is shared by two workers on a request's path; there is
 //! no task and no timer per request; untrusted bytes never end the process.
-//! Limits: HTTP/1.1 and 1.0 in the clear, over TCP and unix sockets.
+//! Limits: HTTP/1.1 and 1.0, in the clear and over TLS, over TCP and unix sockets.
 #![allow(clippy::disallowed_methods, reason = "a shell: it reads the clock that it hands to the pure crates")]
 
 mod access_log;
 mod apply;
 mod bind;
 mod buffer;
+mod caller;
 mod clock;
+mod complaints;
 mod connection;
 mod control;
 mod deadlines;
 mod exchange;
 mod exposition;
 mod generation;
+mod handshake;
 mod heads;
 mod listener;
 mod matching;
@@ -33,8 +36,10 @@ mod record;
 mod refusal;
 mod scratch;
 mod server;
+mod socket;
 mod stream;
 mod succession;
+mod tls_stream;
 mod upstream;
 mod view;
 mod worker;

@@ -57,6 +57,8 @@ pub(crate) struct ListenerShared {
     label: ArcSwap<Label>,
     n_open: AtomicUsize,
     max_open: AtomicUsize,
+    /// TLS handshakes in progress.
+    n_handshakes: AtomicUsize,
     closing: AtomicBool,
     /// Told when there is something new for the acceptor: room for a connection, another maximum, the end.
     changed: Notify,
@@ -70,6 +72,7 @@ impl ListenerShared {
             label: ArcSwap::new(label),
             n_open: AtomicUsize::new(0),
             max_open: AtomicUsize::new(max_open),
+            n_handshakes: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
             changed: Notify::new(),
         })
@@ -107,6 +110,22 @@ impl ListenerShared {
         if self.n_open.fetch_sub(1, Ordering::Relaxed) >= self.max_open.load(Ordering::Relaxed) {
             self.changed.notify_one();
         }
+    }
+
+    /// TLS handshakes in progress.
+    pub(crate) fn n_handshakes(&self) -> usize {
+        self.n_handshakes.load(Ordering::Relaxed)
+    }
+
+    /// Counts a TLS handshake as begun, unless `max` are in progress.
+    pub(crate) fn try_begin_handshake(&self, max: usize) -> bool {
+        let one_more = |n| (n < max).then_some(n + 1);
+        self.n_handshakes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
+    }
+
+    /// Counts a TLS handshake as ended.
+    pub(crate) fn end_handshake(&self) {
+        self.n_handshakes.fetch_sub(1, Ordering::Relaxed);
     }
 
     fn is_full(&self) -> bool {

@@ -95,8 +95,9 @@ mod tests {
         ListenerIdentity::of(&ListenerSettings {
             name: name.to_owned(),
             listen: listen.parse().unwrap_or_else(|_| unreachable!("{listen} is an address")),
-            timeouts: ListenerTimeouts { head: second, body_idle: second, idle: second },
-            limits: ListenerLimits { head: 1, target: 1, headers: 1, body: 0, connections: 0 },
+            tls: None,
+            timeouts: ListenerTimeouts { head: second, body_idle: second, idle: second, handshake: second },
+            limits: ListenerLimits { head: 1, target: 1, headers: 1, body: 0, connections: 0, handshakes: 1 },
             service: None,
             normalize_path: true,
         })

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use crate::handshake::HandshakeFailure;
 use crate::matching::continued;
 use crate::plan::Plan;
 use crate::refusal::ErrorCode;
@@ -136,6 +137,14 @@ pub(crate) struct ListenerCounters {
     pub(crate) opened: Counter,
     pub(crate) bytes_in: Counter,
     pub(crate) bytes_out: Counter,
+    pub(crate) handshakes: HandshakeCounters,
+}
+
+/// TLS handshakes of one listener.
+#[derive(Debug, Default)]
+pub(crate) struct HandshakeCounters {
+    pub(crate) done: Counter,
+    pub(crate) failed: [Counter; HandshakeFailure::ALL.len()],
 }
 
 /// Everything that one worker counts under one plan, in the order of the plan.

@@ -14,6 +14,7 @@ use isobar_config::{
 };
 use isobar_core::{RouteMatch, RouteTable, SplitTable};
 use isobar_http1::HeadLimits;
+use isobar_tls::{Originator, Terminator, TlsSet};
 
 /// How long an endpoint may take to begin its response where the route sets no `timeout`: the habit of nginx
 /// (`proxy_read_timeout`), so that a silent endpoint cannot hold a request for ever.
@@ -38,6 +39,11 @@ pub(crate) struct ListenerPlan {
     pub(crate) head_timeout: Duration,
     pub(crate) body_idle: Duration,
     pub(crate) idle: Duration,
+    /// TLS with callers, where it is spoken.
+    pub(crate) tls: Option<Terminator>,
+    pub(crate) handshake_timeout: Duration,
+    /// TLS handshakes in progress.
+    pub(crate) handshakes_max: usize,
     pub(crate) head_limits: HeadLimits,
     /// Longest request body; `u64::MAX` where there is no bound.
     pub(crate) body_max: u64,
@@ -96,6 +102,8 @@ pub(crate) struct ServicePlan {
     pub(crate) connect_timeout: Duration,
     pub(crate) pool: PoolSettings,
     pub(crate) debug_headers: bool,
+    /// TLS to its endpoints, where it is spoken.
+    pub(crate) tls: Option<Originator>,
 }
 
 /// Labels of a request counter.
@@ -107,25 +115,28 @@ pub(crate) struct Series {
 }
 
 impl Plan {
-    /// Compiles checked settings.
-    pub(crate) fn compile(settings: &Settings) -> Self {
-        let mut compiler = Compiler { plan: Self::without_routes(settings), places: HashMap::default() };
+    /// Compiles checked settings and the TLS that belongs to them.
+    pub(crate) fn compile(settings: &Settings, tls: &TlsSet) -> Self {
+        let mut compiler = Compiler { plan: Self::without_routes(settings, tls), places: HashMap::default() };
         for route in &settings.routes {
             let route = compiler.route(route);
             compiler.plan.routes.push(route);
         }
-        for listener in &settings.listeners {
-            compiler.listener(listener, &settings.routes);
+        for (place, listener) in settings.listeners.iter().enumerate() {
+            let tls = tls.listeners.get(place).cloned().flatten();
+            compiler.listener(listener, tls, &settings.routes);
         }
         compiler.plan
     }
 
-    fn without_routes(settings: &Settings) -> Self {
+    fn without_routes(settings: &Settings, tls: &TlsSet) -> Self {
         Self {
             services: settings
                 .services
                 .iter()
-                .map(|service| ServicePlan {
+                .enumerate()
+                .map(|(place, service)| ServicePlan {
+                    tls: tls.services.get(place).cloned().flatten(),
                     name: service.name.as_str().into(),
                     policy: service.policy.name(),
                     connect_timeout: service.connect_timeout,
@@ -203,7 +214,7 @@ impl Compiler {
     }
 
     /// Adds a listener with its routes; its `service` becomes a last route that matches everything.
-    fn listener(&mut self, listener: &ListenerSettings, routes: &[RouteSettings]) {
+    fn listener(&mut self, listener: &ListenerSettings, tls: Option<Terminator>, routes: &[RouteSettings]) {
         let serves =
             |route: &RouteSettings| route.listeners.is_empty() || route.listeners.contains(&listener.name);
         let mut table: Vec<(u32, RouteMatch)> = routes
@@ -225,6 +236,9 @@ impl Compiler {
             head_timeout: listener.timeouts.head,
             body_idle: listener.timeouts.body_idle,
             idle: listener.timeouts.idle,
+            tls,
+            handshake_timeout: listener.timeouts.handshake,
+            handshakes_max: limits.handshakes,
             head_limits: HeadLimits {
                 head_bytes: limits.head,
                 target_bytes: limits.target,

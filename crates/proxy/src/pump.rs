@@ -193,6 +193,9 @@ impl Pump {
         loop {
             let lead = &self.lead[self.lead_sent..];
             if lead.is_empty() && self.payload == 0 {
+                if let Err(error) = std::task::ready!(sink.poll_flush(cx)) {
+                    return Poll::Ready(Err(PumpError::Sink(error)));
+                }
                 self.lead.clear();
                 self.lead_sent = 0;
                 self.flush_due = false;

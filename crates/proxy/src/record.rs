@@ -123,6 +123,12 @@ impl Record {
             Some((ip, port)) => line.show("client", format_args!("{}", std::net::SocketAddr::new(ip, port))),
             None => line.text("client", b"unix"),
         }
+        if let Some(caller) = &connection.caller {
+            line.text("client_cert", caller.identity.subject.as_bytes());
+            if let Some(name) = caller.identity.names.first() {
+                line.text("client_cert_san", name.as_bytes());
+            }
+        }
         if let Some((scratch, head)) = head {
             let request = &scratch.request;
             line.text("method", request.method_name.of(head));

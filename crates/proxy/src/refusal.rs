@@ -21,6 +21,8 @@ pub(crate) enum Refusal {
     BodyTruncated,
     /// Head or body did not arrive in time.
     RequestTimeout,
+    /// Plain HTTP came where TLS is spoken.
+    PlainHttp,
     NoRoute,
     NoEndpoints,
     /// A bound was reached: an endpoint's connections, or this process's descriptors.
@@ -127,7 +129,7 @@ impl Refusal {
                 RejectKind::NotImplemented => ErrorCode::NotImplemented,
                 RejectKind::VersionNotSupported => ErrorCode::VersionNotSupported,
             },
-            Self::HeadTruncated | Self::BodyTruncated => ErrorCode::BadRequest,
+            Self::HeadTruncated | Self::BodyTruncated | Self::PlainHttp => ErrorCode::BadRequest,
             Self::BodyTooLarge => ErrorCode::BodyTooLarge,
             Self::RequestTimeout => ErrorCode::RequestTimeout,
             Self::NoRoute => ErrorCode::NoRoute,
@@ -156,6 +158,7 @@ impl Refusal {
             Self::HeadTruncated => "the connection ended inside the head",
             Self::BodyTruncated => "the connection ended inside the body",
             Self::RequestTimeout => "the request did not arrive in time",
+            Self::PlainHttp => "this port speaks TLS: use https",
             Self::NoRoute => "no route matches this request",
             Self::NoEndpoints => "the service has no endpoint to answer",
             Self::Overloaded => "a limit was reached; try again shortly",

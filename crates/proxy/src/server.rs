@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use isobar_config::Settings;
 use isobar_core::Snapshot;
+use isobar_tls::TlsSet;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::access_log::LogError;
@@ -37,6 +38,8 @@ pub struct Inputs {
     pub settings: Arc<Settings>,
     /// The clusters' published snapshots, in the order of `settings.services`.
     pub clusters: Vec<Arc<ArcSwap<Snapshot>>>,
+    /// What speaks TLS, made of the same settings.
+    pub tls: TlsSet,
     /// Worker threads.
     pub workers: NonZeroUsize,
     /// Seed of the workers' generators.
@@ -85,7 +88,7 @@ impl Proxy {
             threads.push(spawn("acceptor".into(), move || accept_all(inbox))?);
             control.acceptors = Some(acceptors);
         }
-        let update = Update { settings: inputs.settings, clusters: inputs.clusters };
+        let update = Update { settings: inputs.settings, clusters: inputs.clusters, tls: inputs.tls };
         let proxy = Self {
             workers,
             readings: ArcSwap::from_pointee(readings),

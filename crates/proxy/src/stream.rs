@@ -1,89 +1,108 @@
-//! A connected byte stream, TCP or unix, with poll-style calls that take plain slices.
+//! A connected byte stream, in the clear or over TLS, with poll-style calls that take plain slices.
 //!
-//! Invariants: `poll_read` clears tokio's readiness after a short read, so that waiting for the next byte costs no
-//! system call; nothing here buffers. Limits: TLS streams join this enum when TLS does.
+//! Invariants: in the clear, what is written is in the socket; over TLS it is after `poll_flush`, so whoever ends a
+//! message flushes. A stream that ends means that the peer said so: over TLS an end without a word is an error.
 
-use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::io;
 use std::task::{Context, Poll};
 
-use rustix::net::Shutdown;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use crate::socket::Socket;
+use crate::tls_stream::TlsStream;
 
 /// One connection, downstream or upstream.
 #[derive(Debug)]
 pub(crate) enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
+    Plain(Socket),
+    /// Boxed, so that those in the clear stay small.
+    Tls(Box<TlsStream>),
 }
 
 impl Stream {
     /// Reads into `into`, which must not be empty; `Ok(0)` is the end of the stream.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
-        let mut buffer = ReadBuf::new(into);
-        let polled = match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
-            Self::Unix(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
-        };
-        polled.map_ok(|()| buffer.filled().len())
-    }
-
-    /// Ready when a read would not block: bytes, the end, or an error.
-    pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Tcp(stream) => stream.poll_read_ready(cx),
-            Self::Unix(stream) => stream.poll_read_ready(cx),
+            Self::Plain(socket) => socket.poll_read(cx, into),
+            Self::Tls(stream) => stream.poll_read(cx, into),
         }
     }
 
-    /// Writes the slices in order, as much as the socket takes at once.
+    /// Ready when a read would not block: bytes, the end, or an error. Over TLS it may turn out that nothing is there
+    /// for the reader after all.
+    pub(crate) fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(socket) => socket.poll_read_ready(cx),
+            Self::Tls(stream) => stream.poll_read_ready(cx),
+        }
+    }
+
+    /// Writes the slices in order, as much as is taken at once.
     pub(crate) fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
         first: &[u8],
         second: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let both = [IoSlice::new(first), IoSlice::new(second)];
-        let one = if second.is_empty() { first } else { second };
-        let vectored = !first.is_empty() && !second.is_empty();
         match self {
-            Self::Tcp(stream) if vectored => Pin::new(stream).poll_write_vectored(cx, &both),
-            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, one),
-            Self::Unix(stream) if vectored => Pin::new(stream).poll_write_vectored(cx, &both),
-            Self::Unix(stream) => Pin::new(stream).poll_write(cx, one),
+            Self::Plain(socket) => socket.poll_write(cx, first, second),
+            Self::Tls(stream) => stream.poll_write(cx, first, second),
+        }
+    }
+
+    /// Ready when everything that was written is in the socket.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(_) => Poll::Ready(Ok(())),
+            Self::Tls(stream) => stream.poll_flush(cx),
         }
     }
 
     /// Whether an idle connection shows a sign of life that it must not show: bytes, the end or an error.
     ///
     /// Costs no system call while the kernel has reported nothing.
-    pub(crate) fn is_disturbed(&self) -> bool {
-        let mut byte = [0_u8; 1];
-        let read = match self {
-            Self::Tcp(stream) => stream.try_read(&mut byte),
-            Self::Unix(stream) => stream.try_read(&mut byte),
-        };
-        !matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    pub(crate) fn is_disturbed(&mut self) -> bool {
+        match self {
+            Self::Plain(socket) => {
+                let read = socket.try_read(&mut [0]);
+                !matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+            }
+            Self::Tls(stream) => stream.is_disturbed(),
+        }
     }
 
-    /// Ends the sending direction; an error means that the connection is gone already, which is what was wanted.
-    pub(crate) fn shutdown_write(&self) {
-        let ended = match self {
-            Self::Tcp(stream) => rustix::net::shutdown(stream, Shutdown::Write),
-            Self::Unix(stream) => rustix::net::shutdown(stream, Shutdown::Write),
-        };
-        if let Err(error) = ended {
-            tracing::trace!(%error, "shutdown of a connection that is gone");
+    /// Tells the peer that nothing more comes, where the protocol has a word for it; only to be said when nothing is cut.
+    pub(crate) fn say_close(&mut self) {
+        if let Self::Tls(stream) = self {
+            stream.say_close();
         }
+    }
+
+    /// Ends the sending direction.
+    pub(crate) fn shutdown_write(&mut self) {
+        self.say_close();
+        self.socket().shutdown_write();
     }
 
     /// Makes the close of this connection a reset, so that the peer cannot take a cut message for a whole one.
     pub(crate) fn reset_on_close(&self) {
-        if let Self::Tcp(stream) = self
-            && let Err(error) = stream.set_zero_linger()
-        {
-            tracing::trace!(%error, "linger of a connection that is gone");
+        self.socket().reset_on_close();
+    }
+
+    /// The TLS of the connection, if it has any.
+    pub(crate) fn tls(&mut self) -> Option<&mut TlsStream> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => Some(stream),
+        }
+    }
+
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
+    fn socket(&self) -> &Socket {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => stream.socket(),
         }
     }
 }

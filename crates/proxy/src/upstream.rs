@@ -6,15 +6,20 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use isobar_core::{Address, Instant, Live};
+use isobar_core::{Address, Endpoint, Instant, Live};
+use isobar_tls::{NoServerName, Originator};
+use rustls::InvalidMessage;
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::socket::Socket;
 use crate::stream::Stream;
+use crate::tls_stream::{HandshakeError, TlsStream};
 
 /// A connection to one endpoint; counted in the endpoint's live record until it is dropped.
 pub(crate) struct Upstream {
@@ -47,16 +52,53 @@ impl Upstream {
     }
 }
 
-/// Connects to an address; the caller bounds the time.
-pub(crate) async fn connect(address: &Address) -> io::Result<Stream> {
-    match address {
+/// Why there is no connection to an endpoint.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    NoServerName(#[from] NoServerName),
+    /// Displays as what an operator can do.
+    #[error("{}", isobar_tls::explain(.0))]
+    Tls(#[from] rustls::Error),
+    /// What one does that does not speak TLS, or that is told a certificate it does not like.
+    #[error("it closed the connection during the handshake: does it speak TLS there?")]
+    Closed,
+}
+
+impl ConnectError {
+    /// Whether settings or certificates are at fault, rather than the way to the endpoint.
+    pub(crate) fn is_of_tls(&self) -> bool {
+        !matches!(self, Self::Io(_))
+    }
+}
+
+/// Connects to an endpoint and carries the handshake out where TLS is spoken; the caller bounds the time.
+pub(crate) async fn connect(endpoint: &Endpoint, tls: Option<&Originator>) -> Result<Stream, ConnectError> {
+    let socket = match &endpoint.address {
         Address::Tcp(address) => {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
-            Ok(Stream::Tcp(stream))
+            Socket::Tcp(stream)
         }
-        Address::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path).await?)),
+        Address::Unix(path) => Socket::Unix(UnixStream::connect(path).await?),
+    };
+    let Some(tls) = tls else { return Ok(Stream::Plain(socket)) };
+    let mut stream = Box::new(TlsStream::to_endpoint(socket, tls.connect(tls.name(endpoint)?)?));
+    match poll_fn(|cx| stream.poll_handshake(cx)).await {
+        Ok(()) => Ok(Stream::Tls(stream)),
+        Err(HandshakeError::Lost(error)) if is_closed(&error) => Err(ConnectError::Closed),
+        Err(HandshakeError::Lost(error)) => Err(error.into()),
+        Err(HandshakeError::PlainHttp) => {
+            Err(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType).into())
+        }
+        Err(HandshakeError::Tls(error)) => Err(error.into()),
     }
+}
+
+fn is_closed(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
 }
 
 struct Idle {
@@ -88,7 +130,7 @@ impl Pool {
         let limits = self.limits.get();
         let mut idle = self.idle.borrow_mut();
         let stack = idle.get_mut(&key(live))?;
-        while let Some(candidate) = stack.pop() {
+        while let Some(mut candidate) = stack.pop() {
             if limits.is_fresh(&candidate, now) && !candidate.upstream.stream.is_disturbed() {
                 return Some(candidate.upstream);
             }
@@ -115,7 +157,7 @@ impl Pool {
     pub(crate) fn sweep(&self, now: Instant) {
         let limits = self.limits.get();
         self.idle.borrow_mut().retain(|_, stack| {
-            stack.retain(|candidate| {
+            stack.retain_mut(|candidate| {
                 !candidate.upstream.permit.0.is_leaving()
                     && limits.is_fresh(candidate, now)
                     && !candidate.upstream.stream.is_disturbed()

@@ -172,6 +172,13 @@ impl Presence {
     }
 }
 
+impl Presence {
+    /// The listener that the connection came through.
+    pub(crate) fn listener(&self) -> &Arc<ListenerShared> {
+        &self.listener
+    }
+}
+
 impl Drop for Presence {
     fn drop(&mut self) {
         self.worker.n_connections.fetch_sub(1, Ordering::Relaxed);

@@ -6,19 +6,21 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// Each crate and what of the workspace it may depend on. A crate without a row is refused, so that a new one is
 /// placed on purpose.
-const ALLOWED: [(&str, &[&str]); 10] = [
+const ALLOWED: [(&str, &[&str]); 11] = [
     ("isobar-core", &[]),
     ("isobar-http1", &[]),
     ("isobar-config", &["isobar-core"]),
+    ("isobar-tls", &["isobar-core", "isobar-config"]),
     ("isobar-discovery", &["isobar-core", "isobar-config"]),
-    ("isobar-control", &["isobar-core", "isobar-config", "isobar-discovery"]),
-    ("isobar-proxy", &["isobar-core", "isobar-http1", "isobar-config"]),
+    ("isobar-control", &["isobar-core", "isobar-config", "isobar-tls", "isobar-discovery"]),
+    ("isobar-proxy", &["isobar-core", "isobar-http1", "isobar-config", "isobar-tls"]),
     (
         "isobar",
         &[
             "isobar-core",
             "isobar-http1",
             "isobar-config",
+            "isobar-tls",
             "isobar-discovery",
             "isobar-control",
             "isobar-proxy",

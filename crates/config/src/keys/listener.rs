@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
+use super::tls::LISTENER_TLS;
 use super::{DAY, LISTEN, NAME, SHORTEST};
 use crate::spec::{Bounds, Choice, KeySpec, Kind, TableSpec};
-
-const NO_TLS: &str =
-    "leave the key out; put what ends TLS in front of this listener, or listen on plain HTTP";
 
 pub(crate) static LISTENER: TableSpec = TableSpec {
     what: "a listener",
@@ -28,7 +26,7 @@ pub(crate) static LISTENER: TableSpec = TableSpec {
             "http",
             "What its callers speak; `http` is HTTP/1.1 and 1.0.",
         ),
-        KeySpec::later("tls", "Certificates for callers that speak TLS.", NO_TLS),
+        KeySpec::absent("tls", Kind::Table(&LISTENER_TLS), "plain HTTP", "TLS with its callers."),
         KeySpec::value(
             "accept_proxy_protocol",
             Kind::Flag,
@@ -90,6 +88,17 @@ static TIMEOUTS: TableSpec = TableSpec {
             "75s",
             "Longest wait for the next request on a kept connection.",
         ),
+        KeySpec::value(
+            "handshake",
+            Kind::Duration(Bounds {
+                min: SHORTEST,
+                max: Duration::from_hours(1),
+                below: "callers over a network would run into it",
+                above: "a caller that does not finish its handshake holds a connection for this long",
+            }),
+            "10s",
+            "From accepting a connection to the end of its TLS handshake; then it is closed.",
+        ),
     ],
 };
 
@@ -147,6 +156,17 @@ static LIMITS: TableSpec = TableSpec {
             Kind::Integer(Bounds { min: 0, max: 10_000_000, below: "", above: "no process has more open" }),
             "0",
             "Open connections; 0 stands for no bound of its own.",
+        ),
+        KeySpec::value(
+            "handshakes",
+            Kind::Integer(Bounds {
+                min: 1,
+                max: 1_000_000,
+                below: "no caller would be let in",
+                above: "each one in progress holds some 20KiB",
+            }),
+            "4096",
+            "TLS handshakes in progress; a connection that comes above it is closed.",
         ),
     ],
 };

@@ -8,6 +8,7 @@ mod health;
 mod listener;
 mod route;
 mod service;
+mod tls;
 
 use std::time::Duration;
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::tls::SERVICE_TLS;
 use super::{DAY, DISCOVERY, ENDPOINTS, HASHING, HEALTH, SHORTEST};
 use crate::spec::{Availability, Bounds, Choice, KeySpec, Kind, TableSpec};
 
@@ -63,10 +64,11 @@ pub(crate) static SERVICE: TableSpec = TableSpec {
             "http1",
             "What its endpoints speak.",
         ),
-        KeySpec::later(
+        KeySpec::absent(
             "tls",
-            "TLS to the endpoints.",
-            "leave the key out; endpoints are reached over plain HTTP",
+            Kind::ShortOrTable(&Kind::Flag, &SERVICE_TLS),
+            "plain HTTP",
+            "Whether endpoints are spoken to over TLS, and the probes' connections too; the table says more than `true`.",
         ),
         KeySpec::absent("weights", Kind::Table(&WEIGHTS), "as configured", "Where weights come from."),
         KeySpec::absent(

@@ -108,7 +108,7 @@ fn the_schema_refuses_what_it_can_see_is_wrong() {
         "[access_log]\nformat = \"xml\"",
         "[[listeners]]\nname = \"web\"",
         "[services.web]\nendpoints = [{ weight = 2 }]",
-        "[services.web]\nendpoints = [\"a:1\"]\ntls = {}",
+        "[services.web]\nendpoints = [\"a:1\"]\ntls = { verify = false }",
         "[services.web]\nendpoints = [\"a:1\"]\npolicy = \"maglev\"",
         "[services.web]\nendpoints = [\"a:1\"]\nhealth = { http = \"/\", status = [\"6xx\"] }",
         "[services.web]\nendpoints = [\"a:1\"]\nhealth = [{ http = \"/\" }, { grpc = \"a\" }]",

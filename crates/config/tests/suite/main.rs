@@ -11,4 +11,5 @@ mod properties;
 mod reach;
 mod schema_check;
 mod shown;
+mod tls;
 mod valid;

@@ -62,8 +62,10 @@ fn services_keep_the_order_in_which_they_are_read() {
 fn relative_paths_of_included_files_still_mean_the_same() {
     let included = "[admin]\nlisten = \"unix:admin.sock\"\ntoken_file = \"a.token\"\n[access_log]\nto = \"log/${PORT}.log\"\n\
         [[listeners]]\nname = \"s\"\nlisten = \"unix:../s.sock\"\n\
+        tls = { certificates = [{ certificate = \"w.pem\", key = \"/w.key\" }], client_auth = \"optional\", client_ca = \"ca.pem\" }\n\
         [services.web]\nendpoints = [\"unix:w${PORT}.sock\", { address = \"unix:x\" }, \"unix:/abs\", \"host:1\"]\n\
         discovery = [{ file = \"web.toml\" }, { file = \"/abs.toml\" }]\n\
+        tls = { ca = \"ca.pem\", certificate = \"c.pem\", key = \"c.key\" }\n\
         [services.one]\ndiscovery = { file = \"$${PORT}.toml\" }\n";
     for (main, pattern, file) in [
         ("isobar.toml", "conf.d/*.toml", "conf.d/web.toml"),

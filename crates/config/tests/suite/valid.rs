@@ -32,12 +32,21 @@ fn a_minimal_file_has_the_documented_defaults() {
     let listener = ListenerSettings {
         name: "web".to_owned(),
         listen: AddressText::Tcp { host: String::new(), port: 8080 },
+        tls: None,
         timeouts: ListenerTimeouts {
             head: Duration::from_secs(10),
             body_idle: Duration::from_mins(1),
             idle: Duration::from_secs(75),
+            handshake: Duration::from_secs(10),
         },
-        limits: ListenerLimits { head: 32 << 10, target: 8 << 10, headers: 100, body: 0, connections: 0 },
+        limits: ListenerLimits {
+            head: 32 << 10,
+            target: 8 << 10,
+            headers: 100,
+            body: 0,
+            connections: 0,
+            handshakes: 4096,
+        },
         service: Some("web".to_owned()),
         normalize_path: true,
     };
@@ -62,6 +71,7 @@ fn a_minimal_file_has_the_documented_defaults() {
             max_age: Duration::from_hours(1),
             max_connections_per_endpoint: 0,
         },
+        tls: None,
         debug_headers: false,
     };
     assert_eq!(settings.services, [service]);

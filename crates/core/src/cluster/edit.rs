@@ -197,6 +197,7 @@ mod tests {
             weight: 1,
             priority: 0,
             zone: None,
+            host: None,
             metadata: BTreeMap::new(),
         })
     }

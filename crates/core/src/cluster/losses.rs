@@ -117,6 +117,7 @@ mod tests {
                 weight: 1,
                 priority: 0,
                 zone: None,
+                host: None,
                 metadata: BTreeMap::new(),
             },
             inferred: name.map(Into::into),

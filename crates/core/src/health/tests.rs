@@ -26,6 +26,7 @@ fn members(n: u64) -> Vec<Member> {
             weight: 1,
             priority: 0,
             zone: None,
+            host: None,
             metadata: BTreeMap::new(),
         }),
         live: Arc::new(Live::new(generation, 1, Arc::default())),

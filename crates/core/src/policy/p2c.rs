@@ -75,6 +75,7 @@ mod tests {
                 weight: *weight,
                 priority: 0,
                 zone: None,
+                host: None,
                 metadata: std::collections::BTreeMap::new(),
             }),
             live: Arc::new(Live::new(place as u64, 1, Arc::default())),

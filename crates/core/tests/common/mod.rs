@@ -16,6 +16,7 @@ pub(crate) fn endpoint(id: &str, port: u16, weight: u32, priority: u32) -> Endpo
         weight,
         priority,
         zone: None,
+        host: None,
         metadata: BTreeMap::new(),
     }
 }

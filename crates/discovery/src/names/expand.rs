@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use isobar_config::{AddressText, EndpointSettings};
 use isobar_core::{Address, Endpoint};
@@ -43,7 +44,7 @@ pub(super) fn names_of<'a>(written: impl IntoIterator<Item = &'a EndpointSetting
 /// The one endpoint of a literal.
 pub(super) fn literal(written: &EndpointSettings, address: Address) -> Endpoint {
     let id = written.id.clone().unwrap_or_else(|| address.to_string());
-    endpoint(written, id, address)
+    endpoint(written, id, None, address)
 }
 
 /// One endpoint per address of a name.
@@ -61,19 +62,21 @@ pub(super) fn named<'a>(
             address
         })
         .collect();
+    let shared: Arc<str> = host.into();
     distinct.into_iter().map(move |address| {
         let name = written.id.as_deref().unwrap_or(host);
-        endpoint(written, format!("{name}/{address}"), Address::Tcp(address))
+        endpoint(written, format!("{name}/{address}"), Some(Arc::clone(&shared)), Address::Tcp(address))
     })
 }
 
-fn endpoint(written: &EndpointSettings, id: String, address: Address) -> Endpoint {
+fn endpoint(written: &EndpointSettings, id: String, host: Option<Arc<str>>, address: Address) -> Endpoint {
     Endpoint {
         id: id.into(),
         address,
         weight: written.weight,
         priority: written.priority,
         zone: written.zone.as_deref().map(Into::into),
+        host,
         metadata: BTreeMap::new(),
     }
 }

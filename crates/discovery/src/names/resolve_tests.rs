@@ -24,6 +24,7 @@ fn service(name: &str, endpoints: Vec<EndpointSettings>) -> ServiceSettings {
             max_age: Duration::from_secs(1),
             max_connections_per_endpoint: 0,
         },
+        tls: None,
         debug_headers: false,
     }
 }

@@ -33,6 +33,7 @@ pub(super) fn put(id: &str, body: &[u8]) -> Result<Edit, Refusal> {
         weight: fields.number("weight", WEIGHT_MAX)?.unwrap_or(1),
         priority: fields.number("priority", PRIORITY_MAX)?.unwrap_or(0),
         zone: zone.map(Arc::from),
+        host: None,
         metadata: BTreeMap::new(),
     }))
 }

@@ -51,6 +51,7 @@ mod tests {
                 weight,
                 priority: 0,
                 zone: None,
+                host: None,
                 metadata: BTreeMap::new(),
             },
             inferred: None,

@@ -3,6 +3,7 @@
 use isobar_core::RequestView;
 use isobar_http1::{Framing, RequestHead, TargetForm, authority_host, normalize_path};
 
+use crate::caller::{Caller, rule_about_ours};
 use crate::plan::ListenerPlan;
 use crate::refusal::Refusal;
 use crate::scratch::Scratch;
@@ -12,6 +13,7 @@ struct Seen<'a> {
     request: &'a RequestHead,
     head: &'a [u8],
     path: &'a [u8],
+    caller: Option<&'a Caller>,
 }
 
 impl RequestView for Seen<'_> {
@@ -28,6 +30,9 @@ impl RequestView for Seen<'_> {
     }
 
     fn header_matches(&self, name: &str, test: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        if let Some(answer) = rule_about_ours(self.caller, name, test) {
+            return answer;
+        }
         self.request.fields.iter().any(|field| {
             field.name.of(self.head).eq_ignore_ascii_case(name.as_bytes()) && test(field.value.of(self.head))
         })
@@ -36,7 +41,12 @@ impl RequestView for Seen<'_> {
 
 /// Finds the route of the request; routing and forwarding use the same path, left in `scratch.path` where it differs
 /// from the one received.
-pub(super) fn admit(listener: &ListenerPlan, scratch: &mut Scratch, head_len: usize) -> Result<u32, Refusal> {
+pub(super) fn admit(
+    listener: &ListenerPlan,
+    caller: Option<&Caller>,
+    scratch: &mut Scratch,
+    head_len: usize,
+) -> Result<u32, Refusal> {
     let head = &scratch.down.filled()[..head_len];
     let request = &scratch.request;
     let received = request.path.of(head);
@@ -56,5 +66,5 @@ pub(super) fn admit(listener: &ListenerPlan, scratch: &mut Scratch, head_len: us
     {
         return Err(Refusal::BodyTooLarge);
     }
-    listener.table.find(&Seen { request, head, path }).ok_or(Refusal::NoRoute)
+    listener.table.find(&Seen { request, head, path, caller }).ok_or(Refusal::NoRoute)
 }

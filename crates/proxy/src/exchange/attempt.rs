@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::{Context, Poll};
 
-use isobar_core::{FailureClass, InFlight, Instant, MemberIndex, Outcome};
+use isobar_core::{Endpoint, FailureClass, InFlight, Instant, MemberIndex, Outcome};
 use isobar_http1::{Framing, HeadLimits, HeadProgress, Reject};
 
 use super::body_gone;
@@ -129,10 +129,11 @@ impl Call<'_> {
         let deadline = now.after(self.service.connect_timeout);
         self.connection.deadline.set(self.limit.map_or(deadline, |limit| limit.min(deadline)));
         let connected = {
-            let mut connecting = pin!(upstream::connect(&view.member(index).endpoint.address));
+            let endpoint = &view.member(index).endpoint;
+            let mut connecting = pin!(upstream::connect(endpoint, self.cluster.tls.as_ref()));
             poll_fn(|cx| match connecting.as_mut().poll(cx) {
                 Poll::Pending if self.connection.deadline.fired() => {
-                    Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()))
+                    Poll::Ready(Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
                 }
                 polled => polled,
             })
@@ -147,7 +148,11 @@ impl Call<'_> {
             }
             Err(error) => {
                 let endpoint = &view.member(index).endpoint;
-                tracing::debug!(service = %self.service.name, endpoint = %endpoint.id, %error, "connect failed");
+                if error.is_of_tls() {
+                    self.complain(endpoint, &error);
+                } else {
+                    tracing::debug!(service = %self.service.name, endpoint = %endpoint.id, %error, "connect failed");
+                }
                 let request_expired = self.limit.is_some_and(|limit| done >= limit);
                 Err(Failure {
                     refusal: if request_expired { Refusal::UpstreamTimeout } else { Refusal::ConnectFailed },
@@ -162,6 +167,13 @@ impl Call<'_> {
         }
     }
 
+    /// Tells the operator of trouble with TLS, once in a while.
+    fn complain(&self, endpoint: &Endpoint, error: &dyn std::fmt::Display) {
+        if self.cluster.complaints.is_due(&endpoint.id, self.worker.now()) {
+            tracing::warn!(service = %self.service.name, endpoint = %endpoint.id, %error, "no TLS with the endpoint");
+        }
+    }
+
     /// The request's head, encoded, with its body to follow.
     fn encode(&mut self, view: &View, index: MemberIndex) -> Pump {
         let mut lead = std::mem::take(&mut self.scratch.to_endpoint);
@@ -172,6 +184,8 @@ impl Call<'_> {
             route: self.route,
             path: (!self.scratch.path.is_empty()).then_some(self.scratch.path.as_slice()),
             client: self.connection.peer.map(|(ip, _)| ip),
+            https: self.connection.stream.is_tls(),
+            certificate: self.connection.caller.as_ref().map_or(&[], |caller| caller.lines.as_slice()),
             trusted: self.trusted,
             endpoint: &view.member(index).endpoint,
             upgrade: self.upgrade,
@@ -388,9 +402,21 @@ impl Call<'_> {
             }
             match upstream.stream.poll_read(cx, scratch.up.room()) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Step::Reset),
+                Poll::Ready(Ok(0)) => return Poll::Ready(Step::Reset),
+                Poll::Ready(Err(error)) => {
+                    self.tell_of_alert(&error);
+                    return Poll::Ready(Step::Reset);
+                }
                 Poll::Ready(Ok(n)) => scratch.up.filled_more(n),
             }
+        }
+    }
+
+    /// With TLS 1.3 an endpoint judges our certificate only after the handshake, and the reason comes then.
+    fn tell_of_alert(&self, error: &std::io::Error) {
+        let reason = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        if let (Some(reason), Some((view, index))) = (reason, &self.record.endpoint) {
+            self.complain(&view.member(*index).endpoint, &isobar_tls::explain(reason));
         }
     }
 

@@ -88,7 +88,7 @@ pub(super) async fn answer(
 ) -> End {
     let Answer { status, ref fields, body } = *answer;
     let message_end = body_gone::end_of_buffered_body(scratch, head_len);
-    let keep_alive = message_end.is_some() && scratch.request.keep_alive && !connection.listener.is_closing();
+    let keep_alive = message_end.is_some() && scratch.request.keep_alive && !connection.is_closing();
     let mut out = std::mem::take(&mut scratch.to_caller);
     out.clear();
     write_status_line(status, &mut out);

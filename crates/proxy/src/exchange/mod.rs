@@ -68,13 +68,16 @@ pub(crate) async fn run(
                 true => After::KeepAlive,
                 // The close is our choice: the next request may be on its way, and must not turn it into a reset.
                 false if scratch.request.keep_alive || !scratch.down.is_empty() => After::Linger,
-                false => After::Close,
+                false => {
+                    connection.stream.say_close();
+                    After::Close
+                }
             };
         }
         End::Refused { refusal, message_end } => {
             let keep_alive = message_end.is_some()
                 && scratch.request.keep_alive
-                && !connection.listener.is_closing()
+                && !connection.is_closing()
                 && !matches!(refusal, Refusal::Rejected(_) | Refusal::RequestTimeout);
             refuse(connection, terms, scratch, &mut record, refusal, keep_alive).await;
             record.finish(connection, terms, scratch, head_len);
@@ -103,7 +106,7 @@ async fn serve(
     head_len: usize,
     record: &mut Record,
 ) -> End {
-    let route = match admit::admit(terms.listener(), scratch, head_len) {
+    let route = match admit::admit(terms.listener(), connection.caller.as_deref(), scratch, head_len) {
         Ok(route) => route,
         Err(refusal) => {
             let message_end = body_gone::end_of_buffered_body(scratch, head_len);

@@ -54,9 +54,8 @@ impl Call<'_> {
             return self.tunnel(upstream, upload, guard, head_len).await;
         }
         // An answer that came before the end of the upload leaves the connection in the middle of a message.
-        let wishes_keep_alive = self.scratch.request.keep_alive
-            && !self.connection.listener.is_closing()
-            && upload.pump.is_finished();
+        let wishes_keep_alive =
+            self.scratch.request.keep_alive && !self.connection.is_closing() && upload.pump.is_finished();
         let shape = ResponseShape::choose(&self.scratch.response, &self.scratch.request, wishes_keep_alive);
         let mut download = self.encode_response(shape, &guard, head_len);
         let mut armed = false;

@@ -13,6 +13,7 @@ use arc_swap::ArcSwap;
 use isobar_config::{FileSource, Settings};
 use isobar_core::{Address, Cluster, ClusterSettings, Found, Snapshot, SourceSet};
 use isobar_proxy::{Applied, ApplyError, Inputs, Proxy, Update, bind};
+use isobar_tls::TlsSet;
 
 use crate::endpoint::{Endpoint, read_head};
 
@@ -75,7 +76,10 @@ impl World {
         let (clusters, known) = world.clusters_of(&settings);
         world.clusters.replace(known);
         let workers = NonZeroUsize::new(workers).unwrap();
-        world.proxy = Some(Proxy::start(Inputs { settings, clusters, workers, seed: 7 }, bound).unwrap());
+        world.proxy = Some(
+            Proxy::start(Inputs { settings, clusters, tls: TlsSet::default(), workers, seed: 7 }, bound)
+                .unwrap(),
+        );
         world
     }
 
@@ -86,7 +90,7 @@ impl World {
     pub fn try_apply(&self, text: &str) -> Result<Applied, ApplyError> {
         let settings = settings(text);
         let (clusters, known) = self.clusters_of(&settings);
-        let applied = self.proxy().apply(Update { settings, clusters })?;
+        let applied = self.proxy().apply(Update { settings, clusters, tls: TlsSet::default() })?;
         self.clusters.replace(known);
         self.learn(applied.added.clone());
         Ok(applied)
@@ -149,6 +153,7 @@ fn published(service: &str, addresses: &[String]) -> Arc<ArcSwap<Snapshot>> {
             weight: 1,
             priority: 0,
             zone: None,
+            host: None,
             metadata: BTreeMap::new(),
         },
         inferred: None,
