@@ -12,6 +12,7 @@
 mod certificates;
 mod client;
 pub mod dirty;
+pub mod http2;
 mod isobar;
 mod load;
 mod origin;

@@ -9,6 +9,9 @@ use std::sync::{Arc, Mutex};
 use isobar_tests::dirty::{Case, Recorder, assert_closed, corpus, in_front_of};
 use isobar_tests::{Client, Origin, PATIENCE, Visit, wait_for};
 
+/// The case that is the beginning of HTTP/2.
+const PREFACE: &str = "requests/http2-preface.http";
+
 /// Head of the request whose body is a case of kind `chunked`.
 const CHUNKED_HEAD: &str = "POST / HTTP/1.1\r\nhost: a.example\r\ntransfer-encoding: chunked\r\n\r\n";
 
@@ -49,8 +52,11 @@ fn has_a_good_head(case: &Case) -> bool {
 fn a_head_that_breaks_a_rule_is_answered_closed_and_never_reaches_an_endpoint() {
     let origin = Origin::answering("reached");
     let isobar = in_front_of(origin.address, "", "");
-    let heads: Vec<Case> =
-        corpus(&["request"]).into_iter().filter(|case| case.is_refused() && !has_a_good_head(case)).collect();
+    // The preface is refused by the codec; here it begins another protocol, which has tests of its own.
+    let heads: Vec<Case> = corpus(&["request"])
+        .into_iter()
+        .filter(|case| case.is_refused() && !has_a_good_head(case) && case.file != PREFACE)
+        .collect();
     assert!(heads.len() > 200, "only {} cases", heads.len());
     for case in &heads {
         let mut client = isobar.connect();

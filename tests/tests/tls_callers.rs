@@ -66,14 +66,16 @@ fn versions_from_the_least_on_are_spoken_and_http_is_agreed_upon() {
             [("-tls1_1", "TLSv1.1", false), ("-tls1_2", "TLSv1.2", speaks_old), ("-tls1_3", "TLSv1.3", true)]
         {
             // Without this openssl itself refuses to try the oldest one.
-            let arguments = [version, "-alpn", "h2,http/1.1", "-cipher", "DEFAULT@SECLEVEL=0"];
+            let arguments = [version, "-alpn", "http/1.1", "-cipher", "DEFAULT@SECLEVEL=0"];
             let told = told_to(isobar.listener("web"), &arguments);
             assert_eq!(told.contains(OK), spoken, "{version}: {told}");
             let agreed = told.contains(&format!("New, {name},")) && told.contains("ALPN protocol: http/1.1");
             assert_eq!(agreed, spoken, "{version}: {told}");
         }
-        let told = told_to(isobar.listener("web"), &["-alpn", "h2"]);
-        assert!(!told.contains(OK), "nothing but HTTP/1.1 is agreed upon: {told}");
+        let told = told_to(isobar.listener("web"), &["-alpn", "http/1.1,h2"]);
+        assert!(told.contains("ALPN protocol: h2"), "the newer one is preferred: {told}");
+        let told = told_to(isobar.listener("web"), &["-alpn", "spdy/3"]);
+        assert!(!told.contains(OK), "nothing but HTTP is agreed upon: {told}");
         wait_for_failed(&isobar, "incompatible", if speaks_old { 2 } else { 3 });
     }
 }

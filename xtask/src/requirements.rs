@@ -91,7 +91,7 @@ const fn pip(package: &'static str, version: &'static str) -> Requirement {
 }
 
 /// Everything that any tier needs. The order is that of installation: Python packages need Python.
-pub(crate) const REQUIREMENTS: [Requirement; 20] = [
+pub(crate) const REQUIREMENTS: [Requirement; 21] = [
     Requirement {
         name: "rustfmt",
         probe: Probe::Program("cargo-fmt"),
@@ -113,6 +113,7 @@ pub(crate) const REQUIREMENTS: [Requirement; 20] = [
     debian("curl", "curl"),
     debian("openssl", "openssl"),
     debian("wrk", "wrk"),
+    debian("h2load", "nghttp2-client"),
     debian("slowhttptest", "slowhttptest"),
     // A scraper, and its checker of what is scraped.
     debian("prometheus", "prometheus"),

@@ -29,16 +29,16 @@ const FINAL: std::ops::RangeInclusive<i128> = 200..=599;
 const HTTP_ONLY: [&str; 2] = ["status", "host"];
 
 /// Reads the probes of a service, in written order.
-pub(crate) fn read(service: &Fields<'_>) -> Vec<HealthSettings> {
+pub(crate) fn read(service: &Fields<'_>, http2: bool) -> Vec<HealthSettings> {
     let tables = service.tables("health");
     if let Some(entry) = service.entry("health").filter(|_| tables.len() > PROBES_MAX) {
         let message = format!("`health` has {} tables, at most {PROBES_MAX} are possible", tables.len());
         service.cx.reports.add(Diagnostic::error(&entry.key_place, message));
     }
-    tables.iter().take(PROBES_MAX).map(health).collect()
+    tables.iter().take(PROBES_MAX).map(|table| health(table, http2)).collect()
 }
 
-fn health(fields: &Fields<'_>) -> HealthSettings {
+fn health(fields: &Fields<'_>, http2: bool) -> HealthSettings {
     let interval = fields.duration("interval");
     let failing = (interval / 4).max(FAILING_INTERVAL_MIN).min(interval);
     HealthSettings {
@@ -53,6 +53,7 @@ fn health(fields: &Fields<'_>) -> HealthSettings {
             "unhealthy" => InitialHealth::Unhealthy,
             _ => InitialHealth::Unknown,
         },
+        http2,
         port: fields.node("port").map(|_| fields.integer("port") as u16),
     }
 }

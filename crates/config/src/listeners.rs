@@ -96,6 +96,7 @@ fn limits(fields: &Fields<'_>) -> ListenerLimits {
         body: fields.size("body"),
         connections: fields.integer("connections") as usize,
         handshakes: fields.integer("handshakes") as usize,
+        streams: fields.integer("streams") as u32,
     }
 }
 

@@ -31,6 +31,8 @@ pub struct ServiceSettings {
     pub pool: PoolSettings,
     /// TLS to its endpoints; `None`: none.
     pub tls: Option<ServiceTls>,
+    /// Whether its endpoints speak HTTP/2.
+    pub http2: bool,
     /// Whether responses tell which endpoint answered.
     pub debug_headers: bool,
 }
@@ -74,6 +76,8 @@ pub struct HealthSettings {
     pub unhealthy_after: u32,
     /// What a new endpoint counts as.
     pub initial: InitialHealth,
+    /// Whether an `http` probe speaks HTTP/2, as the service does.
+    pub http2: bool,
     /// Port to probe instead of the endpoint's own; without meaning for a unix socket.
     pub port: Option<u16>,
 }

@@ -53,7 +53,7 @@ pub(crate) fn read<'a>(cx: &'a Context<'a>, roots: &[Fields<'a>]) -> Vec<Service
 
 /// Reads one; an absent table gives the defaults and no endpoints.
 pub(crate) fn service(name: String, fields: &Fields<'_>) -> ServiceSettings {
-    fields.choice("protocol");
+    let http2 = fields.choice("protocol") == "h2";
     fields.table("weights").choice("from");
     check_requests_bound(fields);
     check_sources(fields);
@@ -63,11 +63,12 @@ pub(crate) fn service(name: String, fields: &Fields<'_>) -> ServiceSettings {
         policy: policy(fields),
         endpoints,
         discovery: discovery(fields),
-        health: health::read(fields),
+        health: health::read(fields, http2),
         min_healthy_percent: fields.integer("min_healthy_percent") as u8,
         connect_timeout: fields.duration("connect_timeout"),
         pool: pool(&fields.table("pool")),
         tls: tls::read_service(fields),
+        http2,
         debug_headers: fields.flag("debug_headers"),
         name,
     }

@@ -141,6 +141,8 @@ pub struct ListenerLimits {
     pub connections: usize,
     /// TLS handshakes in progress; at least 1.
     pub handshakes: usize,
+    /// HTTP/2 streams of one connection at a time; at least 1.
+    pub streams: u32,
 }
 
 /// `[[routes]]`.

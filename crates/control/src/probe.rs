@@ -1,4 +1,4 @@
-//! One probe: a connection, and over HTTP a GET and the status of its answer.
+//! One probe: a connection, and over HTTP a GET and the status of its answer, by the protocol of the service.
 //!
 //! Invariants: a probe ends within its timeout, the wait for a permit not counted; it reads no body and keeps no
 //! connection, so that it meets the endpoint as a new caller would. At most [`PROBES_MAX`] are under way in the process.
@@ -109,11 +109,11 @@ async fn over<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Some(tls) = tls else { return ask(&settings.probe, stream, authority).await };
+    let Some(tls) = tls else { return ask(settings, stream, "http", authority).await };
     let name = tls.name(endpoint).map_err(|error| error.to_string())?;
-    let connected = TlsConnector::from(tls.config()).connect(name, stream).await;
+    let connected = TlsConnector::from(tls.config_for(settings.http2)).connect(name, stream).await;
     let stream = connected.map_err(|error| format!("no TLS: {}", told(&error)))?;
-    ask(&settings.probe, stream, authority).await
+    ask(settings, stream, "https", authority).await
 }
 
 /// An error's own words, or those about TLS where that is what lies beneath it.
@@ -131,11 +131,15 @@ fn told(error: &(dyn std::error::Error + 'static)) -> String {
     error.to_string()
 }
 
-async fn ask<S>(probe: &ProbeKind, stream: S, authority: &str) -> Result<(), String>
+async fn ask<S>(settings: &HealthSettings, stream: S, scheme: &str, authority: &str) -> Result<(), String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let ProbeKind::Http { path, host, status } = probe else { return Ok(()) };
+    let ProbeKind::Http { path, host, status } = &settings.probe else { return Ok(()) };
+    if settings.http2 {
+        let target = format!("{scheme}://{}{path}", host.as_deref().unwrap_or(authority));
+        return judge(ask_http2(stream, &target).await?, status);
+    }
     let request = Request::get(path)
         .header(HOST, host.as_deref().unwrap_or(authority))
         .header(USER_AGENT, "isobar-probe")
@@ -147,12 +151,7 @@ where
     let exchange = async {
         let answer =
             sender.send_request(request).await.map_err(|error| format!("no answer: {}", told(&error)))?;
-        let got = answer.status().as_u16();
-        if status.iter().any(|(least, most)| (*least..=*most).contains(&got)) {
-            Ok(())
-        } else {
-            Err(format!("status {got}"))
-        }
+        judge(answer.status().as_u16(), status)
     };
     // The connection is driven here, not by a task of its own, and ends with the answer's head.
     let mut exchange = std::pin::pin!(exchange);
@@ -162,6 +161,40 @@ where
             // The answer may have come with the end.
             Ok(()) => exchange.await,
             Err(error) => Err(format!("no answer: {}", told(&error))),
+        },
+    }
+}
+
+fn judge(got: u16, passing: &[(u16, u16)]) -> Result<(), String> {
+    let passes = passing.iter().any(|(least, most)| (*least..=*most).contains(&got));
+    if passes { Ok(()) } else { Err(format!("status {got}")) }
+}
+
+/// The status of the answer over HTTP/2.
+async fn ask_http2<S>(stream: S, target: &str) -> Result<u16, String>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let request = Request::get(target)
+        .version(hyper::Version::HTTP_2)
+        .header(USER_AGENT, "isobar-probe")
+        .body(())
+        .map_err(|error| format!("the request cannot be made: {error}"))?;
+    let handshake = h2::client::handshake(stream).await;
+    let (sender, connection) = handshake.map_err(|error| format!("no HTTP/2: {}", told(&error)))?;
+    let exchange = async {
+        let mut sender = sender.ready().await?;
+        let (response, _) = sender.send_request(request, true)?;
+        Ok(response.await?.status().as_u16())
+    };
+    let unanswered = |error: h2::Error| format!("no answer: {}", told(&error));
+    // Driven here, as above.
+    let mut exchange = std::pin::pin!(exchange);
+    tokio::select! {
+        answered = &mut exchange => answered.map_err(unanswered),
+        ended = connection => match ended {
+            Ok(()) => exchange.await.map_err(unanswered),
+            Err(error) => Err(format!("no HTTP/2: {}", told(&error))),
         },
     }
 }

@@ -19,6 +19,7 @@ fn settings(probe: ProbeKind) -> HealthSettings {
         healthy_after: 1,
         unhealthy_after: 1,
         initial: InitialHealth::Unknown,
+        http2: false,
         port: None,
     }
 }
@@ -131,4 +132,28 @@ async fn unix_sockets_are_probed_too_with_the_host_that_is_written() {
     let unix = endpoint(Address::Unix(path.as_path().into()));
     assert_eq!(Prober::default().probe(&settings(probe), None, &unix).await, Ok(()));
     assert!(served.await.unwrap().contains("host: app.internal\r\n"));
+}
+
+#[tokio::test]
+async fn a_service_of_http_2_is_asked_by_http_2() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = Address::Tcp(listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                let status = if request.uri().path() == "/healthz" { 200 } else { 500 };
+                let answer = hyper::Response::builder().status(status).body(()).unwrap();
+                respond.send_response(answer, true).unwrap();
+            }
+        }
+    });
+    let speaking = endpoint(address);
+    let over_http2 = HealthSettings { http2: true, ..http((200, 200)) };
+    let prober = Prober::default();
+    assert_eq!(prober.probe(&over_http2, None, &speaking).await, Ok(()));
+    // Whoever does not speak it fails.
+    let (old, _heads) = answering(b"HTTP/1.1 200 OK\r\n\r\n").await;
+    let refused = prober.probe(&over_http2, None, &old).await;
+    assert!(refused.is_err(), "{refused:?}");
 }

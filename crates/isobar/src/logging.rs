@@ -72,8 +72,10 @@ fn levels(verbose: u8) -> Targets {
         2 => (LevelFilter::TRACE, LevelFilter::INFO),
         _ => (LevelFilter::TRACE, LevelFilter::TRACE),
     };
+    // What is wrong with a caller is counted; a line of warning for each would let callers fill the log.
+    let of_callers = if verbose < 2 { LevelFilter::ERROR } else { others };
     // A target matches by its beginning, so this covers isobar_core, isobar_proxy and the others.
-    Targets::new().with_default(others).with_target("isobar", own)
+    Targets::new().with_default(others).with_target("h2", of_callers).with_target("isobar", own)
 }
 
 fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {

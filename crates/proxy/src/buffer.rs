@@ -11,8 +11,9 @@ use std::ops::Range;
 /// would push the last bytes into a third, which costs a read and a write more.
 pub(crate) const BUFFER_BYTES: usize = 33 * 1024;
 
-/// Buffers that one worker keeps in stock; more than this at once is a burst whose memory goes back to the system.
-const STOCK_MAX: usize = 64;
+/// Buffers that one worker keeps in stock, 8 MiB: two for each stream of a full connection of HTTP/2. More than this at
+/// once is a burst whose memory goes back to the system.
+const STOCK_MAX: usize = 256;
 
 /// A buffer with a filled part; bytes are consumed at its front and appended at its end.
 #[derive(Debug, Default)]

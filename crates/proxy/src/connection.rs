@@ -7,7 +7,6 @@ use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -19,8 +18,10 @@ use tokio::net::{TcpStream, UnixStream};
 use crate::caller::Caller;
 use crate::deadlines::Deadline;
 use crate::exchange::{self, After};
+use crate::generation::Terms;
+use crate::h2::{self, CallerStream, Preface};
 use crate::handshake;
-use crate::listener::{Accepted, ListenerShared};
+use crate::listener::Accepted;
 use crate::plan::ListenerPlan;
 use crate::record::Record;
 use crate::refusal::Refusal;
@@ -50,11 +51,19 @@ pub(crate) struct Connection {
     /// The caller's address; `None` on a unix socket.
     pub(crate) peer: Option<(IpAddr, u16)>,
     /// Who the caller proved to be by its certificate.
-    pub(crate) caller: Option<Box<Caller>>,
+    pub(crate) caller: Option<Rc<Caller>>,
     /// What the listener spoke when the connection came; `None`: in the clear.
     tls: Option<Terminator>,
     served: bool,
-    presence: Presence,
+}
+
+/// A connection without its bytes: whose it is, for a protocol that carries several requests at once.
+pub(crate) struct Trunk {
+    pub(crate) listener: Rc<ListenerView>,
+    pub(crate) deadline: Deadline,
+    pub(crate) peer: Option<(IpAddr, u16)>,
+    caller: Option<Rc<Caller>>,
+    tls: Option<Terminator>,
 }
 
 /// How reading a head ended.
@@ -66,6 +75,8 @@ enum Head {
     /// The caller closed, or sent nothing in time.
     Closed,
     Refused(Refusal),
+    /// What begins is HTTP/2.
+    Http2,
 }
 
 enum Next {
@@ -73,11 +84,13 @@ enum Next {
     /// Nothing had come: the wait goes on, with what is left of its time.
     Wait,
     Close,
+    /// HTTP/2 begins with these bytes.
+    Http2(Vec<u8>),
 }
 
 impl Connection {
     /// Takes over an accepted socket; `None` where the runtime cannot register it.
-    pub(crate) fn new(listener: Rc<ListenerView>, accepted: Accepted, presence: Presence) -> Option<Self> {
+    pub(crate) fn new(listener: Rc<ListenerView>, accepted: Accepted) -> Option<Self> {
         let tls = listener.terms().listener().tls.clone();
         let socket = register(accepted.socket, accepted.listener.is_unix);
         let stream = match socket.and_then(|socket| over(tls.as_ref(), socket)) {
@@ -97,13 +110,7 @@ impl Connection {
             caller: None,
             tls,
             served: false,
-            presence,
         })
-    }
-
-    /// The listener that it came through.
-    pub(crate) fn shared(&self) -> &Arc<ListenerShared> {
-        self.presence.listener()
     }
 
     /// What the listener spoke when the connection came, where that is TLS.
@@ -113,11 +120,13 @@ impl Connection {
 
     /// Whether it ends with the present answer: its listener closes, or would not let it in like this any more.
     pub(crate) fn is_closing(&self) -> bool {
-        self.listener.is_closing()
-            || match (&self.tls, &self.listener.terms().listener().tls) {
-                (Some(then), Some(now)) => !then.demands_as(now),
-                (then, now) => then.is_some() != now.is_some(),
-            }
+        is_closing(&self.listener, self.tls.as_ref())
+    }
+
+    /// Gives the bytes to who speaks another protocol.
+    fn into_trunk(self) -> (Stream, Trunk) {
+        let Self { stream, listener, deadline, peer, caller, tls, served: _ } = self;
+        (stream, Trunk { listener, deadline, peer, caller, tls })
     }
 
     fn now(&self) -> Instant {
@@ -126,9 +135,7 @@ impl Connection {
 
     /// How long the next request may be waited for, by what holds now.
     fn patience(&self) -> Duration {
-        let terms = self.listener.terms();
-        let patience = if self.served { terms.listener().idle } else { terms.listener().head_timeout };
-        if self.listener.is_closing() { patience.min(CLOSING_QUIET) } else { patience }
+        patience(&self.listener, self.served)
     }
 
     /// Begins a wait for the next request.
@@ -151,6 +158,14 @@ impl Connection {
         ready
     }
 
+    /// What the first bytes of a new connection in the clear say about HTTP/2.
+    fn http2(&self, scratch: &Scratch) -> Preface {
+        if self.served || !matches!(self.stream, Stream::Plain(_)) {
+            return Preface::Absent;
+        }
+        h2::preface(scratch.down.filled())
+    }
+
     /// Reads until a request head is complete.
     async fn read_head(&mut self, scratch: &mut Scratch, listener: &ListenerPlan) -> Head {
         scratch.progress = HeadProgress::default();
@@ -158,10 +173,16 @@ impl Connection {
         let mut timed = false;
         loop {
             if !scratch.down.is_empty() {
-                match scratch.request.parse(scratch.down.filled(), &mut scratch.progress, &limits) {
-                    Ok(Some(n)) => return Head::Request(n),
-                    Ok(None) => {}
-                    Err(reject) => return Head::Refused(Refusal::Rejected(reject)),
+                match self.http2(scratch) {
+                    Preface::Complete => return Head::Http2,
+                    Preface::Begun => {}
+                    Preface::Absent => {
+                        match scratch.request.parse(scratch.down.filled(), &mut scratch.progress, &limits) {
+                            Ok(Some(n)) => return Head::Request(n),
+                            Ok(None) => {}
+                            Err(reject) => return Head::Refused(Refusal::Rejected(reject)),
+                        }
+                    }
                 }
                 if !timed {
                     timed = true;
@@ -235,6 +256,49 @@ impl Connection {
     }
 }
 
+impl Trunk {
+    /// A connection of the same caller, for one request.
+    pub(crate) fn branch(&self, stream: CallerStream) -> Connection {
+        Connection {
+            stream: Stream::Caller(Box::new(stream)),
+            listener: Rc::clone(&self.listener),
+            deadline: self.listener.worker.deadlines.slot(self.deadline.listener()),
+            peer: self.peer,
+            caller: self.caller.clone(),
+            tls: self.tls.clone(),
+            served: false,
+        }
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.listener.worker.now()
+    }
+
+    /// As [`Connection::is_closing`].
+    pub(crate) fn is_closing(&self) -> bool {
+        is_closing(&self.listener, self.tls.as_ref())
+    }
+
+    /// How long the next request may be waited for; `served`: there was one before.
+    pub(crate) fn patience(&self, served: bool) -> Duration {
+        patience(&self.listener, served)
+    }
+}
+
+fn is_closing(listener: &ListenerView, tls: Option<&Terminator>) -> bool {
+    listener.is_closing()
+        || match (tls, &listener.terms().listener().tls) {
+            (Some(then), Some(now)) => !then.demands_as(now),
+            (then, now) => then.is_some() != now.is_some(),
+        }
+}
+
+fn patience(listener: &ListenerView, served: bool) -> Duration {
+    let terms = listener.terms();
+    let patience = if served { terms.listener().idle } else { terms.listener().head_timeout };
+    if listener.is_closing() { patience.min(CLOSING_QUIET) } else { patience }
+}
+
 /// A stream over a new socket.
 fn over(tls: Option<&Terminator>, socket: Socket) -> std::io::Result<Stream> {
     let Some(tls) = tls else { return Ok(Stream::Plain(socket)) };
@@ -251,15 +315,21 @@ fn register(socket: OwnedFd, is_unix: bool) -> std::io::Result<Socket> {
 }
 
 /// The task of a connection.
-pub(crate) async fn serve(mut connection: Connection) {
+pub(crate) async fn serve(mut connection: Connection, presence: Presence) {
     poll_fn(|cx| {
         connection.deadline.wake_with(cx.waker());
         Poll::Ready(())
     })
     .await;
-    // Boxed for the same reason as a spell.
-    if connection.stream.is_tls() && !Box::pin(handshake::shake_hands(&mut connection)).await {
-        return;
+    if connection.stream.is_tls() {
+        // Boxed for the same reason as a spell.
+        if !Box::pin(handshake::shake_hands(&mut connection, presence.listener())).await {
+            return;
+        }
+        if connection.stream.tls().is_some_and(|tls| tls.speaks_http2()) {
+            let (stream, trunk) = connection.into_trunk();
+            return Box::pin(h2::serve(stream, trunk, Vec::new())).await;
+        }
     }
     connection.begin_wait();
     while connection.wait_for_bytes().await {
@@ -269,8 +339,27 @@ pub(crate) async fn serve(mut connection: Connection) {
             // Bytes of TLS that carry no byte of a request, sent one by one, buy no time.
             Next::Wait => {}
             Next::Close => return,
+            Next::Http2(first) => {
+                let (stream, trunk) = connection.into_trunk();
+                return Box::pin(h2::serve(stream, trunk, first)).await;
+            }
         }
     }
+}
+
+/// The task of a connection that carries one request.
+pub(crate) async fn serve_one(mut connection: Connection, in_progress: h2::InProgress) {
+    poll_fn(|cx| {
+        connection.deadline.wake_with(cx.waker());
+        Poll::Ready(())
+    })
+    .await;
+    let mut scratch = connection.listener.worker.take_scratch();
+    let terms = connection.listener.terms();
+    // What becomes of the connection is decided where the stream is dropped.
+    let _after = serve_request(&mut connection, &terms, &mut scratch).await;
+    connection.listener.worker.return_scratch(scratch);
+    drop(in_progress);
 }
 
 /// Works off what has come until nothing is left.
@@ -285,16 +374,9 @@ async fn serve_requests(connection: &mut Connection, scratch: &mut Scratch) -> N
     loop {
         // A byte of the request is there: from here to its end it is served under what holds now.
         let terms = connection.listener.terms();
-        let after = match connection.read_head(scratch, terms.listener()).await {
-            Head::Nothing => return Next::Wait,
-            Head::Closed => return Next::Close,
-            Head::Request(head_len) => exchange::run(connection, &terms, scratch, head_len).await,
-            Head::Refused(refusal) => {
-                let mut record = Record::new(connection.now());
-                exchange::refuse_unparsed(connection, &terms, scratch, &mut record, refusal).await;
-                record.finish_unparsed(connection, &terms);
-                After::Linger
-            }
+        let after = match serve_request(connection, &terms, scratch).await {
+            Ok(after) => after,
+            Err(next) => return next,
         };
         connection.served = true;
         match after {
@@ -309,11 +391,31 @@ async fn serve_requests(connection: &mut Connection, scratch: &mut Scratch) -> N
     }
 }
 
+/// Reads a request and serves it; an error is what becomes of a connection on which there is none.
+async fn serve_request(
+    connection: &mut Connection,
+    terms: &Terms,
+    scratch: &mut Scratch,
+) -> Result<After, Next> {
+    match connection.read_head(scratch, terms.listener()).await {
+        Head::Nothing => Err(Next::Wait),
+        Head::Closed => Err(Next::Close),
+        Head::Http2 => Err(Next::Http2(scratch.down.filled().to_vec())),
+        Head::Request(head_len) => Ok(exchange::run(connection, terms, scratch, head_len).await),
+        Head::Refused(refusal) => {
+            let mut record = Record::new(connection.now());
+            exchange::refuse_unparsed(connection, terms, scratch, &mut record, refusal).await;
+            record.finish_unparsed(connection, terms);
+            Ok(After::Linger)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn future_bytes<F: Future>(_: fn(Connection) -> F) -> usize {
+    fn future_bytes<F: Future>(_: fn(Connection, Presence) -> F) -> usize {
         size_of::<F>()
     }
 

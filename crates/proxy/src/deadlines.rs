@@ -155,6 +155,11 @@ impl Deadline {
         self.store(at.0, true);
     }
 
+    /// Number of the listener that the connection came through.
+    pub(crate) fn listener(&self) -> u32 {
+        self.table.slots.borrow()[self.index as usize].listener
+    }
+
     /// Whether the deadline has passed.
     pub(crate) fn fired(&self) -> bool {
         self.table.slots.borrow()[self.index as usize].fired

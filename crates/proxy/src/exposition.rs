@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::h2::CloseReason;
 use crate::handshake::HandshakeFailure;
 use crate::metrics::{self, AttemptFailure, Histogram, N_BUCKETS, ServiceCounters};
 use crate::readings::Readings;
@@ -181,6 +182,7 @@ fn listeners(readings: &Readings, out: &mut String) {
         sample(out, "isobar_accepts_exhausted_total", &[("listener", &listener.name)], n);
     }
     handshakes(readings, out);
+    http2(readings, out);
     put(out, format_args!("# TYPE isobar_received_bytes counter\n# UNIT isobar_received_bytes bytes\n"));
     put(out, format_args!("# HELP isobar_received_bytes Request bytes of finished exchanges.\n"));
     for (index, listener) in named() {
@@ -222,6 +224,34 @@ fn handshakes(readings: &Readings, out: &mut String) {
             let labels = [("listener", &*listener.name), ("reason", reason)];
             sample(out, "isobar_tls_handshakes_failed_total", &labels, n);
         }
+    }
+}
+
+fn http2(readings: &Readings, out: &mut String) {
+    let named = || readings.plan.listeners.iter().enumerate();
+    let blocks = |index: usize| readings.metrics.iter().map(move |worker| &worker.listeners[index].http2);
+    family(
+        out,
+        "isobar_http2_connections_closed",
+        "counter",
+        "HTTP/2 connections that were closed before their caller did, by reason.",
+    );
+    for (index, listener) in named() {
+        for (close, reason) in CloseReason::ALL {
+            let n: u64 = blocks(index).map(|block| block.closed[close as usize].value()).sum();
+            let labels = [("listener", &*listener.name), ("reason", reason)];
+            sample(out, "isobar_http2_connections_closed_total", &labels, n);
+        }
+    }
+    family(
+        out,
+        "isobar_http2_malformed",
+        "counter",
+        "HTTP/2 requests that were reset because they are malformed.",
+    );
+    for (index, listener) in named() {
+        let n: u64 = blocks(index).map(|block| block.malformed.value()).sum();
+        sample(out, "isobar_http2_malformed_total", &[("listener", &listener.name)], n);
     }
 }
 

@@ -19,6 +19,7 @@ use isobar_tls::Originator;
 
 use crate::access_log::{LogBatch, LogQueue};
 use crate::complaints::Complaints;
+use crate::h2::Links;
 use crate::listener::ListenerShared;
 use crate::matching::ended;
 use crate::metrics::{ListenerCounters, WorkerMetrics};
@@ -60,9 +61,20 @@ pub(crate) enum LogChange {
 pub(crate) struct Cluster {
     pub(crate) view: ClusterView,
     pub(crate) pool: Pool,
+    /// Where its endpoints speak HTTP/2.
+    pub(crate) links: Links,
+    http2: bool,
     /// With sessions of this worker's own.
     pub(crate) tls: Option<Originator>,
     pub(crate) complaints: Complaints,
+}
+
+impl Cluster {
+    /// Closes what is idle and keeps no connection from now on.
+    pub(crate) fn close(&self) {
+        self.pool.close();
+        self.links.close();
+    }
 }
 
 /// See the module's page.
@@ -110,7 +122,7 @@ impl Generation {
     fn succeed_clusters(&self, handover: &Handover) -> Vec<Rc<Cluster>> {
         let continued: Vec<_> = handover.clusters.iter().map(|source| source.continues).collect();
         for place in ended(self.clusters.len(), &continued) {
-            self.clusters[place].pool.close();
+            self.clusters[place].close();
         }
         let sources = handover.clusters.iter().zip(&handover.plan.services);
         sources
@@ -118,16 +130,23 @@ impl Generation {
                 let limits = self.idle_limits(service);
                 if let Some(place) = source.continues {
                     let cluster = &self.clusters[place];
-                    if cluster.tls == service.tls {
+                    if cluster.tls == service.tls && cluster.http2 == service.http2 {
                         cluster.pool.set_limits(limits);
+                        cluster.links.set_limits(limits);
                         return Rc::clone(cluster);
                     }
-                    // Another TLS identity must not meet connections that were made under this one.
-                    cluster.pool.close();
+                    // Another protocol or TLS identity must not meet connections that were made under this one.
+                    cluster.close();
                 }
                 let view = ClusterView::new(Arc::clone(&source.published));
-                let tls = service.tls.as_ref().map(Originator::with_own_sessions);
-                Rc::new(Cluster { view, pool: Pool::new(limits), tls, complaints: Complaints::default() })
+                Rc::new(Cluster {
+                    view,
+                    pool: Pool::new(limits),
+                    links: Links::new(limits),
+                    http2: service.http2,
+                    tls: service.tls.as_ref().map(|tls| tls.for_worker(service.http2)),
+                    complaints: Complaints::default(),
+                })
             })
             .collect()
     }
@@ -157,6 +176,7 @@ impl Generation {
         for cluster in &self.clusters {
             cluster.view.refresh();
             cluster.pool.sweep(now);
+            cluster.links.sweep(now);
         }
     }
 }

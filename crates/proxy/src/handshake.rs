@@ -4,6 +4,7 @@
 //! of its failure; a caller that speaks plain HTTP is told so in the clear.
 
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -90,11 +91,11 @@ impl Drop for InProgress {
 }
 
 /// Carries the handshake of a new connection out; false where the connection is of no further use.
-pub(crate) async fn shake_hands(connection: &mut Connection) -> bool {
+pub(crate) async fn shake_hands(connection: &mut Connection, shared: &Arc<ListenerShared>) -> bool {
     let terms = connection.listener.terms();
     let listener = terms.listener();
     let counters = &terms.listener_counters().handshakes;
-    let Some(in_progress) = InProgress::begin(connection.shared(), listener.handshakes_max) else {
+    let Some(in_progress) = InProgress::begin(shared, listener.handshakes_max) else {
         counters.failed[HandshakeFailure::Overloaded as usize].add(1);
         return false;
     };
@@ -141,7 +142,7 @@ fn know_caller(connection: &mut Connection) -> Result<(), Error> {
         tls.still_vouches(stream.chain())?;
     }
     let caller = Caller::new(PeerIdentity::of(own));
-    connection.caller = Some(Box::new(caller));
+    connection.caller = Some(Rc::new(caller));
     Ok(())
 }
 

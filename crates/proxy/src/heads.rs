@@ -34,6 +34,7 @@ fn copy_fields(head: &[u8], fields: &[Field], out: &mut Vec<u8>, mut keep: impl 
     }
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each said by one line of the head")]
 /// What a forwarded request head depends on besides the head received.
 pub(crate) struct RequestFacts<'a> {
     pub(crate) route: &'a RoutePlan,
@@ -43,6 +44,8 @@ pub(crate) struct RequestFacts<'a> {
     pub(crate) client: Option<IpAddr>,
     /// The caller speaks TLS.
     pub(crate) https: bool,
+    /// The caller speaks HTTP/2.
+    pub(crate) http2: bool,
     /// Header lines about its certificate.
     pub(crate) certificate: &'a [u8],
     /// The caller is one of `trusted_proxies`.
@@ -171,11 +174,12 @@ fn write_forwarding(request: &RequestHead, head: &[u8], facts: &RequestFacts<'_>
         out.extend_from_slice(request.authority.of(head));
         out.extend_from_slice(b"\r\n");
     }
-    out.extend_from_slice(if request.version == Version::Http11 {
-        b"via: 1.1 isobar\r\n"
-    } else {
-        b"via: 1.0 isobar\r\n"
-    });
+    let via: &[u8] = match request.version {
+        _ if facts.http2 => b"via: 2.0 isobar\r\n",
+        Version::Http11 => b"via: 1.1 isobar\r\n",
+        Version::Http10 => b"via: 1.0 isobar\r\n",
+    };
+    out.extend_from_slice(via);
     out.extend_from_slice(facts.certificate);
     if let RequestId::Made(id) = facts.request_id {
         out.extend_from_slice(b"x-request-id: ");
@@ -347,6 +351,7 @@ mod tests {
             path: None,
             client: Some([192, 0, 2, 7].into()),
             https: false,
+            http2: false,
             certificate: b"",
             trusted,
             endpoint: &endpoint,

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Invariants: a request lives and dies on one worker; no lock is shared by two workers on a request's path; there is
-//! no task and no timer per request; untrusted bytes never end the process.
-//! Limits: HTTP/1.1 and 1.0, in the clear and over TLS, over TCP and unix sockets.
+//! no timer per request, and no task but for a stream of HTTP/2; untrusted bytes never end the process.
+//! Limits: HTTP/1.1, 1.0 and 2, in the clear and over TLS, over TCP and unix sockets.
 #![allow(clippy::disallowed_methods, reason = "a shell: it reads the clock that it hands to the pure crates")]
 
 mod access_log;
@@ -24,6 +24,7 @@ mod deadlines;
 mod exchange;
 mod exposition;
 mod generation;
+mod h2;
 mod handshake;
 mod heads;
 mod listener;

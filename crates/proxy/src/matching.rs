@@ -97,7 +97,15 @@ mod tests {
             listen: listen.parse().unwrap_or_else(|_| unreachable!("{listen} is an address")),
             tls: None,
             timeouts: ListenerTimeouts { head: second, body_idle: second, idle: second, handshake: second },
-            limits: ListenerLimits { head: 1, target: 1, headers: 1, body: 0, connections: 0, handshakes: 1 },
+            limits: ListenerLimits {
+                head: 1,
+                target: 1,
+                headers: 1,
+                body: 0,
+                connections: 0,
+                handshakes: 1,
+                streams: 1,
+            },
             service: None,
             normalize_path: true,
         })

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use crate::h2::CloseReason;
 use crate::handshake::HandshakeFailure;
 use crate::matching::continued;
 use crate::plan::Plan;
@@ -138,6 +139,16 @@ pub(crate) struct ListenerCounters {
     pub(crate) bytes_in: Counter,
     pub(crate) bytes_out: Counter,
     pub(crate) handshakes: HandshakeCounters,
+    pub(crate) http2: Http2Counters,
+}
+
+/// HTTP/2 with the callers of one listener.
+#[derive(Debug, Default)]
+pub(crate) struct Http2Counters {
+    /// Connections that were closed before their caller did, by reason.
+    pub(crate) closed: [Counter; CloseReason::ALL.len()],
+    /// Requests that were reset because RFC 9113 calls them malformed.
+    pub(crate) malformed: Counter,
 }
 
 /// TLS handshakes of one listener.

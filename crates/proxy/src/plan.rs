@@ -49,6 +49,8 @@ pub(crate) struct ListenerPlan {
     pub(crate) body_max: u64,
     /// Open connections; `usize::MAX` where there is no bound.
     pub(crate) connections_max: usize,
+    /// HTTP/2 streams of one connection at a time.
+    pub(crate) streams_max: u32,
     pub(crate) normalize_path: bool,
     pub(crate) table: RouteTable,
     /// Counts the requests that no route took.
@@ -101,6 +103,8 @@ pub(crate) struct ServicePlan {
     pub(crate) policy: &'static str,
     pub(crate) connect_timeout: Duration,
     pub(crate) pool: PoolSettings,
+    /// Its endpoints speak HTTP/2.
+    pub(crate) http2: bool,
     pub(crate) debug_headers: bool,
     /// TLS to its endpoints, where it is spoken.
     pub(crate) tls: Option<Originator>,
@@ -141,6 +145,7 @@ impl Plan {
                     policy: service.policy.name(),
                     connect_timeout: service.connect_timeout,
                     pool: service.pool,
+                    http2: service.http2,
                     debug_headers: service.debug_headers,
                 })
                 .collect(),
@@ -246,6 +251,7 @@ impl Compiler {
             },
             body_max: if limits.body == 0 { u64::MAX } else { limits.body },
             connections_max: if limits.connections == 0 { usize::MAX } else { limits.connections },
+            streams_max: limits.streams,
             normalize_path: listener.normalize_path,
             table: RouteTable::compile(table),
             unrouted,

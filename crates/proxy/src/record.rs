@@ -134,7 +134,7 @@ impl Record {
             line.text("method", request.method_name.of(head));
             line.text("host", request.authority.of(head));
             line.text("path", request.path.of(head));
-            line.text("protocol", if request.version == Version::Http11 { b"HTTP/1.1" } else { b"HTTP/1.0" });
+            line.text("protocol", protocol(connection, request.version));
         }
         line.number("status", u64::from(self.status));
         line.number("bytes_in", self.bytes_in);
@@ -172,6 +172,14 @@ impl Record {
             _ => {}
         }
         line.end();
+    }
+}
+
+fn protocol(connection: &Connection, version: Version) -> &'static [u8] {
+    match version {
+        _ if connection.stream.is_http2() => b"HTTP/2",
+        Version::Http11 => b"HTTP/1.1",
+        Version::Http10 => b"HTTP/1.0",
     }
 }
 

@@ -1,4 +1,4 @@
-//! A connected byte stream, in the clear or over TLS, with poll-style calls that take plain slices.
+//! A connected byte stream, in the clear, over TLS or within HTTP/2, with poll-style calls that take plain slices.
 //!
 //! Invariants: in the clear, what is written is in the socket; over TLS it is after `poll_flush`, so whoever ends a
 //! message flushes. A stream that ends means that the peer said so: over TLS an end without a word is an error.
@@ -6,6 +6,9 @@
 use std::io;
 use std::task::{Context, Poll};
 
+use tokio::io::ReadBuf;
+
+use crate::h2::{CallerStream, EndpointStream};
 use crate::socket::Socket;
 use crate::tls_stream::TlsStream;
 
@@ -15,6 +18,10 @@ pub(crate) enum Stream {
     Plain(Socket),
     /// Boxed, so that those in the clear stay small.
     Tls(Box<TlsStream>),
+    /// One request of a caller that speaks HTTP/2, and its answer.
+    Caller(Box<CallerStream>),
+    /// One request to an endpoint that speaks HTTP/2, and its answer.
+    Endpoint(Box<EndpointStream>),
 }
 
 impl Stream {
@@ -23,7 +30,21 @@ impl Stream {
         match self {
             Self::Plain(socket) => socket.poll_read(cx, into),
             Self::Tls(stream) => stream.poll_read(cx, into),
+            Self::Caller(stream) => stream.poll_read(cx, into),
+            Self::Endpoint(stream) => stream.poll_read(cx, into),
         }
+    }
+
+    /// As `poll_read`, for memory that need not be initialised.
+    pub(crate) fn poll_read_buf(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let Self::Plain(socket) = self {
+            return socket.poll_read_buf(cx, into);
+        }
+        self.poll_read(cx, into.initialize_unfilled()).map_ok(|n| into.advance(n))
     }
 
     /// Ready when a read would not block: bytes, the end, or an error. Over TLS it may turn out that nothing is there
@@ -32,6 +53,8 @@ impl Stream {
         match self {
             Self::Plain(socket) => socket.poll_read_ready(cx),
             Self::Tls(stream) => stream.poll_read_ready(cx),
+            Self::Caller(stream) => stream.poll_read_ready(cx),
+            Self::Endpoint(stream) => stream.poll_read_ready(cx),
         }
     }
 
@@ -45,13 +68,16 @@ impl Stream {
         match self {
             Self::Plain(socket) => socket.poll_write(cx, first, second),
             Self::Tls(stream) => stream.poll_write(cx, first, second),
+            Self::Caller(stream) => stream.poll_write(cx, first, second),
+            Self::Endpoint(stream) => stream.poll_write(cx, first, second),
         }
     }
 
     /// Ready when everything that was written is in the socket.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Plain(_) => Poll::Ready(Ok(())),
+            // What a stream of HTTP/2 takes, its connection sends.
+            Self::Plain(_) | Self::Caller(_) | Self::Endpoint(_) => Poll::Ready(Ok(())),
             Self::Tls(stream) => stream.poll_flush(cx),
         }
     }
@@ -66,6 +92,8 @@ impl Stream {
                 !matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
             }
             Self::Tls(stream) => stream.is_disturbed(),
+            // Never idle: it ends with its request.
+            Self::Caller(_) | Self::Endpoint(_) => true,
         }
     }
 
@@ -79,30 +107,59 @@ impl Stream {
     /// Ends the sending direction.
     pub(crate) fn shutdown_write(&mut self) {
         self.say_close();
-        self.socket().shutdown_write();
-    }
-
-    /// Makes the close of this connection a reset, so that the peer cannot take a cut message for a whole one.
-    pub(crate) fn reset_on_close(&self) {
-        self.socket().reset_on_close();
-    }
-
-    /// The TLS of the connection, if it has any.
-    pub(crate) fn tls(&mut self) -> Option<&mut TlsStream> {
-        match self {
-            Self::Plain(_) => None,
-            Self::Tls(stream) => Some(stream),
+        if let Some(socket) = self.socket() {
+            socket.shutdown_write();
         }
     }
 
-    pub(crate) fn is_tls(&self) -> bool {
-        matches!(self, Self::Tls(_))
+    /// Makes the close of this connection a reset, so that the peer cannot take a cut message for a whole one; a stream
+    /// of HTTP/2 does so by itself.
+    pub(crate) fn reset_on_close(&self) {
+        if let Some(socket) = self.socket() {
+            socket.reset_on_close();
+        }
     }
 
-    fn socket(&self) -> &Socket {
+    /// The TLS of the connection, if it has any of its own.
+    pub(crate) fn tls(&mut self) -> Option<&mut TlsStream> {
         match self {
-            Self::Plain(socket) => socket,
-            Self::Tls(stream) => stream.socket(),
+            Self::Tls(stream) => Some(stream),
+            Self::Plain(_) | Self::Caller(_) | Self::Endpoint(_) => None,
+        }
+    }
+
+    /// Whether its bytes go over TLS.
+    pub(crate) fn is_tls(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(_) => true,
+            Self::Caller(stream) => stream.is_tls(),
+            Self::Endpoint(stream) => stream.is_tls(),
+        }
+    }
+
+    /// Whether it is a stream of HTTP/2.
+    pub(crate) fn is_http2(&self) -> bool {
+        matches!(self, Self::Caller(_) | Self::Endpoint(_))
+    }
+
+    /// Keeps later requests off the connection below a stream of HTTP/2 that got no answer in time.
+    pub(crate) fn give_up(&self) {
+        if let Self::Endpoint(stream) = self {
+            stream.give_up();
+        }
+    }
+
+    /// Whether the endpoint said that it has not begun with the request that was written.
+    pub(crate) fn is_unprocessed(&self) -> bool {
+        matches!(self, Self::Endpoint(stream) if stream.is_unprocessed())
+    }
+
+    fn socket(&self) -> Option<&Socket> {
+        match self {
+            Self::Plain(socket) => Some(socket),
+            Self::Tls(stream) => Some(stream.socket()),
+            Self::Caller(_) | Self::Endpoint(_) => None,
         }
     }
 }

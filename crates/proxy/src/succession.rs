@@ -87,7 +87,7 @@ impl Succession {
         }
         self.worker.deadlines.hurry_idle(self.worker.now().after(CLOSING_QUIET), |_| true);
         for cluster in &self.newest().clusters {
-            cluster.pool.close();
+            cluster.close();
         }
     }
 
@@ -99,8 +99,8 @@ impl Succession {
             return;
         };
         view.terms.borrow().listener_counters().opened.add(1);
-        if let Some(connection) = Connection::new(view, accepted, presence) {
-            tokio::task::spawn_local(connection::serve(connection));
+        if let Some(connection) = Connection::new(view, accepted) {
+            tokio::task::spawn_local(connection::serve(connection, presence));
         }
     }
 

@@ -65,6 +65,11 @@ impl TlsStream {
         self.session.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
+    /// Whether both sides agreed upon HTTP/2.
+    pub(crate) fn speaks_http2(&self) -> bool {
+        self.session.alpn_protocol() == Some(isobar_tls::HTTP2)
+    }
+
     pub(crate) fn socket(&self) -> &Socket {
         &self.socket
     }

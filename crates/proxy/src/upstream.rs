@@ -17,6 +17,7 @@ use isobar_tls::{NoServerName, Originator};
 use rustls::InvalidMessage;
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::h2::EndpointStream;
 use crate::socket::Socket;
 use crate::stream::Stream;
 use crate::tls_stream::{HandshakeError, TlsStream};
@@ -27,7 +28,8 @@ pub(crate) struct Upstream {
     /// Carried a request before.
     pub(crate) reused: bool,
     made: Instant,
-    permit: Permit,
+    /// `None` for a stream of HTTP/2, whose connection holds it.
+    permit: Option<Permit>,
 }
 
 /// One of the connections that the endpoint's maximum counts.
@@ -48,7 +50,12 @@ impl Drop for Permit {
 
 impl Upstream {
     pub(crate) fn new(stream: Stream, permit: Permit, now: Instant) -> Self {
-        Self { stream, reused: false, made: now, permit }
+        Self { stream, reused: false, made: now, permit: Some(permit) }
+    }
+
+    /// A stream of HTTP/2; `reused`: its connection carried a request before.
+    pub(crate) fn of_stream(stream: EndpointStream, reused: bool, now: Instant) -> Self {
+        Self { stream: Stream::Endpoint(Box::new(stream)), reused, made: now, permit: None }
     }
 }
 
@@ -65,17 +72,25 @@ pub(crate) enum ConnectError {
     /// What one does that does not speak TLS, or that is told a certificate it does not like.
     #[error("it closed the connection during the handshake: does it speak TLS there?")]
     Closed,
+    /// It did not choose `h2`, or what came is none.
+    #[error("it does not speak HTTP/2 there: is `protocol` of the service right?")]
+    NoHttp2,
 }
 
 impl ConnectError {
     /// Whether settings or certificates are at fault, rather than the way to the endpoint.
     pub(crate) fn is_of_tls(&self) -> bool {
-        !matches!(self, Self::Io(_))
+        !matches!(self, Self::Io(_) | Self::NoHttp2)
     }
 }
 
-/// Connects to an endpoint and carries the handshake out where TLS is spoken; the caller bounds the time.
-pub(crate) async fn connect(endpoint: &Endpoint, tls: Option<&Originator>) -> Result<Stream, ConnectError> {
+/// Connects to an endpoint and carries the handshake out where TLS is spoken, `http2` then agreed upon by ALPN; the
+/// caller bounds the time.
+pub(crate) async fn connect(
+    endpoint: &Endpoint,
+    tls: Option<&Originator>,
+    http2: bool,
+) -> Result<Stream, ConnectError> {
     let socket = match &endpoint.address {
         Address::Tcp(address) => {
             let stream = TcpStream::connect(address).await?;
@@ -87,6 +102,7 @@ pub(crate) async fn connect(endpoint: &Endpoint, tls: Option<&Originator>) -> Re
     let Some(tls) = tls else { return Ok(Stream::Plain(socket)) };
     let mut stream = Box::new(TlsStream::to_endpoint(socket, tls.connect(tls.name(endpoint)?)?));
     match poll_fn(|cx| stream.poll_handshake(cx)).await {
+        Ok(()) if http2 && !stream.speaks_http2() => Err(ConnectError::NoHttp2),
         Ok(()) => Ok(Stream::Tls(stream)),
         Err(HandshakeError::Lost(error)) if is_closed(&error) => Err(ConnectError::Closed),
         Err(HandshakeError::Lost(error)) => Err(error.into()),
@@ -141,13 +157,15 @@ impl Pool {
     /// Keeps a connection for the next request, if there will be one and there is room for it.
     pub(crate) fn check_in(&self, mut upstream: Upstream, now: Instant) {
         let limits = self.limits.get();
-        let is_wanted = limits.per_endpoint > 0 && !upstream.permit.0.is_leaving();
+        let Some(Permit(live)) = &upstream.permit else { return };
+        let is_wanted = limits.per_endpoint > 0 && !live.is_leaving();
         if !is_wanted || now.since(upstream.made) >= limits.max_age {
             return;
         }
+        let key = key(live);
         upstream.reused = true;
         let mut idle = self.idle.borrow_mut();
-        let stack = idle.entry(key(&upstream.permit.0)).or_default();
+        let stack = idle.entry(key).or_default();
         if stack.len() < limits.per_endpoint {
             stack.push(Idle { upstream, since: now });
         }
@@ -158,7 +176,7 @@ impl Pool {
         let limits = self.limits.get();
         self.idle.borrow_mut().retain(|_, stack| {
             stack.retain_mut(|candidate| {
-                !candidate.upstream.permit.0.is_leaving()
+                !candidate.upstream.permit.as_ref().is_some_and(|permit| permit.0.is_leaving())
                     && limits.is_fresh(candidate, now)
                     && !candidate.upstream.stream.is_disturbed()
             });
@@ -188,7 +206,7 @@ impl IdleLimits {
 }
 
 /// The live record's address: unique while an idle connection holds the record.
-fn key(live: &Arc<Live>) -> usize {
+pub(crate) fn key(live: &Arc<Live>) -> usize {
     Arc::as_ptr(live) as usize
 }
 

@@ -26,7 +26,7 @@ use crate::succession::Succession;
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
 
 /// Exchanges in stock: enough for a busy moment, little enough to forget after one.
-const SCRATCH_MAX: usize = 64;
+const SCRATCH_MAX: usize = 128;
 
 /// What the other threads tell a worker.
 pub(crate) enum Message {

@@ -4,7 +4,15 @@
 
 const HTTP11: &[u8] = b"http/1.1";
 
-/// What is offered, in the form that the library takes.
-pub(crate) fn offered() -> Vec<Vec<u8>> {
-    vec![HTTP11.to_vec()]
+/// What HTTP/2 over TLS is called.
+pub const HTTP2: &[u8] = b"h2";
+
+/// What callers are offered, in the form that the library takes.
+pub(crate) fn to_callers() -> Vec<Vec<u8>> {
+    vec![HTTP2.to_vec(), HTTP11.to_vec()]
+}
+
+/// What an endpoint is offered: the one protocol that its service names.
+pub(crate) fn to_endpoints(http2: bool) -> Vec<Vec<u8>> {
+    vec![if http2 { HTTP2 } else { HTTP11 }.to_vec()]
 }

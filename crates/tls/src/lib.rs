@@ -22,6 +22,7 @@ mod problem;
 mod terminator;
 mod tickets;
 
+pub use alpn::HTTP2;
 pub use explain::explain;
 pub use identity::PeerIdentity;
 pub use load::{CertificateExpiry, ReadFile, TlsSet, load, paths};

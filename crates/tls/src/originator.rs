@@ -43,15 +43,17 @@ impl Originator {
         sni: Option<ServerName<'static>>,
         fingerprint: Fingerprint,
     ) -> Self {
-        config.alpn_protocols = crate::alpn::offered();
+        config.alpn_protocols = crate::alpn::to_endpoints(false);
         config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
         Self { config: Arc::new(config), sni, fingerprint }
     }
 
-    /// The same with sessions of its own, so that two threads share no lock.
+    /// The same for one worker: with sessions of its own, so that two threads share no lock, and with the protocol that is
+    /// spoken.
     #[must_use]
-    pub fn with_own_sessions(&self) -> Self {
+    pub fn for_worker(&self, http2: bool) -> Self {
         let mut config = ClientConfig::clone(&self.config);
+        config.alpn_protocols = crate::alpn::to_endpoints(http2);
         config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
         Self { config: Arc::new(config), sni: self.sni.clone(), fingerprint: self.fingerprint }
     }
@@ -82,7 +84,13 @@ impl Originator {
     }
 
     /// For those who drive connections by another library.
-    pub fn config(&self) -> Arc<ClientConfig> {
-        Arc::clone(&self.config)
+    pub fn config_for(&self, http2: bool) -> Arc<ClientConfig> {
+        let protocols = crate::alpn::to_endpoints(http2);
+        if self.config.alpn_protocols == protocols {
+            return Arc::clone(&self.config);
+        }
+        let mut config = ClientConfig::clone(&self.config);
+        config.alpn_protocols = protocols;
+        Arc::new(config)
     }
 }

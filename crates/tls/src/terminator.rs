@@ -82,7 +82,7 @@ impl Terminator {
         let mut config = builder.with_cert_resolver(Arc::new(certificates));
         // Ours goes: from the strongest down, all of which every caller of today can do in hardware or fast enough.
         config.ignore_client_order = true;
-        config.alpn_protocols = alpn::offered();
+        config.alpn_protocols = alpn::to_callers();
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = Arc::new(ticketer);
         let config = Arc::new(config);

@@ -24,7 +24,7 @@ pub(crate) static LISTENER: TableSpec = TableSpec {
                 Choice::later("tcp", "use \"http\"; plain TCP is not carried"),
             ]),
             "http",
-            "What its callers speak; `http` is HTTP/1.1 and 1.0.",
+            "What its callers speak; `http` is HTTP/1.1, 1.0 and 2 (known by its first bytes, over TLS by ALPN).",
         ),
         KeySpec::absent("tls", Kind::Table(&LISTENER_TLS), "plain HTTP", "TLS with its callers."),
         KeySpec::value(
@@ -167,6 +167,17 @@ static LIMITS: TableSpec = TableSpec {
             }),
             "4096",
             "TLS handshakes in progress; a connection that comes above it is closed.",
+        ),
+        KeySpec::value(
+            "streams",
+            Kind::Integer(Bounds {
+                min: 1,
+                max: 65_536,
+                below: "no request would be let in",
+                above: "each one in progress may hold some 200KiB where its caller is slow",
+            }),
+            "128",
+            "HTTP/2 requests in progress on one connection; a caller is told to send no more at a time.",
         ),
     ],
 };

@@ -58,11 +58,11 @@ pub(crate) static SERVICE: TableSpec = TableSpec {
             "protocol",
             Kind::Choice(&[
                 Choice::now("http1"),
-                Choice::later("h2", "use \"http1\""),
+                Choice::now("h2"),
                 Choice::later("tcp", "use \"http1\"; plain TCP is not carried"),
             ]),
             "http1",
-            "What its endpoints speak.",
+            "What its endpoints speak: `http1`, or `h2`, HTTP/2 from the first byte (over TLS agreed upon by ALPN).",
         ),
         KeySpec::absent(
             "tls",

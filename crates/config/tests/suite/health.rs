@@ -25,6 +25,7 @@ fn http(path: &str) -> HealthSettings {
         healthy_after: 2,
         unhealthy_after: 3,
         initial: InitialHealth::Unknown,
+        http2: false,
         port: None,
     }
 }
@@ -45,6 +46,7 @@ fn several_tables_are_several_probes_in_the_written_order() {
         healthy_after: 1,
         unhealthy_after: 100,
         initial: InitialHealth::Unhealthy,
+        http2: false,
         port: Some(65_535),
     };
     let written = "[{ http = \"/\", tcp = false }, { tcp = true, interval = \"1m\", failing_interval = \"3s\", timeout = \"1ms\", \

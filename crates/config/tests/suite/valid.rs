@@ -46,6 +46,7 @@ fn a_minimal_file_has_the_documented_defaults() {
             body: 0,
             connections: 0,
             handshakes: 4096,
+            streams: 128,
         },
         service: Some("web".to_owned()),
         normalize_path: true,
@@ -72,6 +73,7 @@ fn a_minimal_file_has_the_documented_defaults() {
             max_connections_per_endpoint: 0,
         },
         tls: None,
+        http2: false,
         debug_headers: false,
     };
     assert_eq!(settings.services, [service]);

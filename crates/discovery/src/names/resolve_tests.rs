@@ -25,6 +25,7 @@ fn service(name: &str, endpoints: Vec<EndpointSettings>) -> ServiceSettings {
             max_connections_per_endpoint: 0,
         },
         tls: None,
+        http2: false,
         debug_headers: false,
     }
 }

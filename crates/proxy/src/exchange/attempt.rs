@@ -1,20 +1,20 @@
 //! One attempt: a connection to one endpoint, the request on it, and the wait for a final response head.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use isobar_core::{Endpoint, FailureClass, InFlight, Instant, MemberIndex, Outcome};
+use isobar_core::{FailureClass, InFlight, Instant, MemberIndex, Outcome};
 use isobar_http1::{Framing, HeadLimits, HeadProgress, Reject};
 
 use super::body_gone;
+use super::checkout::NoUpstream;
 use super::forward::Call;
 use crate::heads::{self, RequestFacts};
 use crate::metrics::AttemptFailure;
 use crate::plan::RESPONSE_HEAD_TIMEOUT;
 use crate::pump::{Pump, PumpError};
 use crate::refusal::Refusal;
-use crate::upstream::{self, Permit, Upstream};
+use crate::upstream::Upstream;
 use crate::view::View;
 
 /// Bounds of a response head: endpoints are not hostile but may be broken. 64 KiB is twice what callers may send by
@@ -60,7 +60,7 @@ pub(super) enum Attempt {
 pub(super) struct Failure {
     pub(super) refusal: Refusal,
     pub(super) kind: AttemptFailure,
-    /// No byte of the request was written.
+    /// No byte of the request was written, or the endpoint said that it has not begun with it.
     pub(super) unsent: bool,
     /// All of the request is still at hand.
     pub(super) restartable: bool,
@@ -90,88 +90,19 @@ impl Call<'_> {
         let now = self.worker.now();
         let guard = InFlight::start(view.clone(), index, self.worker.number, now);
         self.record.endpoint = Some((view.clone(), index));
-        let live = &view.member(index).live;
-        let idle = if only_fresh { None } else { self.cluster.pool.check_out(live, now) };
-        let upstream = if let Some(upstream) = idle {
-            self.count();
-            upstream
-        } else {
-            let maximum = self.service.pool.max_connections_per_endpoint;
-            let Some(permit) = Permit::take(live, maximum) else {
+        let upstream = match self.check_out(view, index, only_fresh, now).await {
+            Ok(upstream) => upstream,
+            Err(NoUpstream::Full) => {
                 guard.finish(Outcome::Refused);
                 return Attempt::Full;
-            };
-            self.count();
-            match self.connect(view, index, permit, now).await {
-                Ok(upstream) => upstream,
-                Err(failure) => {
-                    guard.finish(Outcome::Failure(FailureClass::Connect));
-                    return Attempt::Failed(failure);
-                }
+            }
+            Err(NoUpstream::Failed(failure)) => {
+                guard.finish(Outcome::Failure(FailureClass::Connect));
+                return Attempt::Failed(failure);
             }
         };
         let upload = Upload { pump: self.encode(view, index), stopped: false };
         self.await_head(upstream, upload, guard).await
-    }
-
-    fn count(&mut self) {
-        self.record.n_attempts += 1;
-        self.counters.attempts.add(1);
-    }
-
-    async fn connect(
-        &mut self,
-        view: &View,
-        index: MemberIndex,
-        permit: Permit,
-        now: Instant,
-    ) -> Result<Upstream, Failure> {
-        let deadline = now.after(self.service.connect_timeout);
-        self.connection.deadline.set(self.limit.map_or(deadline, |limit| limit.min(deadline)));
-        let connected = {
-            let endpoint = &view.member(index).endpoint;
-            let mut connecting = pin!(upstream::connect(endpoint, self.cluster.tls.as_ref()));
-            poll_fn(|cx| match connecting.as_mut().poll(cx) {
-                Poll::Pending if self.connection.deadline.fired() => {
-                    Poll::Ready(Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
-                }
-                polled => polled,
-            })
-            .await
-        };
-        let done = self.worker.now();
-        self.record.connect = done.since(now);
-        match connected {
-            Ok(stream) => {
-                self.counters.connections.add(1);
-                Ok(Upstream::new(stream, permit, done))
-            }
-            Err(error) => {
-                let endpoint = &view.member(index).endpoint;
-                if error.is_of_tls() {
-                    self.complain(endpoint, &error);
-                } else {
-                    tracing::debug!(service = %self.service.name, endpoint = %endpoint.id, %error, "connect failed");
-                }
-                let request_expired = self.limit.is_some_and(|limit| done >= limit);
-                Err(Failure {
-                    refusal: if request_expired { Refusal::UpstreamTimeout } else { Refusal::ConnectFailed },
-                    kind: AttemptFailure::Connect,
-                    unsent: true,
-                    restartable: true,
-                    stale: false,
-                    request_expired,
-                    message_end: body_gone::end_of_buffered_body(self.scratch, self.head_len),
-                })
-            }
-        }
-    }
-
-    /// Tells the operator of trouble with TLS, once in a while.
-    fn complain(&self, endpoint: &Endpoint, error: &dyn std::fmt::Display) {
-        if self.cluster.complaints.is_due(&endpoint.id, self.worker.now()) {
-            tracing::warn!(service = %self.service.name, endpoint = %endpoint.id, %error, "no TLS with the endpoint");
-        }
     }
 
     /// The request's head, encoded, with its body to follow.
@@ -185,6 +116,7 @@ impl Call<'_> {
             path: (!self.scratch.path.is_empty()).then_some(self.scratch.path.as_slice()),
             client: self.connection.peer.map(|(ip, _)| ip),
             https: self.connection.stream.is_tls(),
+            http2: self.connection.stream.is_http2(),
             certificate: self.connection.caller.as_ref().map_or(&[], |caller| caller.lines.as_slice()),
             trusted: self.trusted,
             endpoint: &view.member(index).endpoint,
@@ -193,9 +125,11 @@ impl Call<'_> {
         };
         heads::write_request(request, head, &facts, &mut lead);
         let chunked = request.framing == Framing::Chunked;
+        // Over HTTP/2 an endpoint can say that it has not begun, which makes any request repeatable.
+        let may_be_repeated = request.method.is_idempotent() || self.service.http2;
         Pump::new(request.framing, chunked, lead, self.head_len)
             .bounded(self.body_max)
-            .keeping(request.method.is_idempotent() && self.route.retry.attempts > 1)
+            .keeping(may_be_repeated && self.route.retry.attempts > 1)
     }
 
     /// Sends the request and waits for a final head; informational ones go to the caller on the way.
@@ -271,11 +205,14 @@ impl Call<'_> {
             Step::Expired => (Refusal::UpstreamTimeout, AttemptFailure::Timeout),
             _ => (Refusal::UpstreamReset, AttemptFailure::Reset),
         };
+        if kind == AttemptFailure::Timeout {
+            upstream.stream.give_up();
+        }
         let stale = kind == AttemptFailure::Reset && upstream.reused && self.scratch.up.is_empty();
         let failure = Failure {
             refusal,
             kind,
-            unsent: upload.pump.n_written == 0,
+            unsent: upload.pump.n_written == 0 || upstream.stream.is_unprocessed(),
             restartable: upload.pump.can_restart(),
             stale,
             request_expired: self.limit.is_some() && limit == self.limit,

@@ -12,6 +12,7 @@
 mod admit;
 mod attempt;
 mod body_gone;
+mod checkout;
 mod forward;
 mod local;
 mod relay;

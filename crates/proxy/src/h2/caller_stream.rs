@@ -1,0 +1,195 @@
+//! A caller's stream as the exchange sees it: a connection of HTTP/1.1 that carries one request.
+//!
+//! Invariants: behind the request's end a read waits for the caller to go away, as on a connection; a stream that is
+//! dropped before its answer's end is reset, so that a cut answer is never taken for a whole one.
+
+use std::io;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
+use http::request;
+use isobar_http1::{Framing, HeadLimits, HeadProgress, Method, ResponseHead};
+
+use super::gone;
+use super::incoming::Incoming;
+use super::outgoing::Outgoing;
+use super::translate::{self, Malformed};
+
+/// Bounds of an answer's head. It was parsed before and got the route's fields added: what is refused here is a defect
+/// of ours, not of anybody's message.
+const ANSWER_LIMITS: HeadLimits =
+    HeadLimits { head_bytes: 256 * 1024, target_bytes: 256 * 1024, n_headers: 1024 };
+
+/// See the module's page.
+#[derive(Debug)]
+pub(crate) struct CallerStream {
+    incoming: Incoming,
+    answer: Answer,
+    method: Method,
+    is_tls: bool,
+}
+
+#[derive(Debug)]
+enum Answer {
+    /// No final head yet.
+    Head(Box<Heading>),
+    Body(Outgoing),
+}
+
+/// The answer before its final head.
+#[derive(Debug)]
+struct Heading {
+    respond: SendResponse<Bytes>,
+    /// The part of a head that came.
+    bytes: Vec<u8>,
+    progress: HeadProgress,
+    parsed: ResponseHead,
+}
+
+/// What a head in the bytes written came to.
+enum Headed {
+    /// All bytes were taken and more must come.
+    Incomplete,
+    /// This many bytes belong to it; another head follows.
+    Informational(usize),
+    /// This many bytes belong to it.
+    Final(usize, Outgoing),
+}
+
+impl CallerStream {
+    /// Takes over an accepted stream; hands it back where the request is malformed.
+    pub(super) fn new(
+        parts: &request::Parts,
+        body: RecvStream,
+        respond: SendResponse<Bytes>,
+        is_tls: bool,
+    ) -> Result<Self, (Malformed, SendResponse<Bytes>)> {
+        let mut head = Vec::new();
+        match translate::write_request(parts, body.is_end_stream(), &mut head) {
+            Ok(form) => Ok(Self {
+                incoming: Incoming::new(body, head, form),
+                answer: Answer::Head(Box::new(Heading {
+                    respond,
+                    bytes: Vec::new(),
+                    progress: HeadProgress::default(),
+                    parsed: ResponseHead::new(),
+                })),
+                method: Method::of(parts.method.as_str().as_bytes()),
+                is_tls,
+            }),
+            Err(malformed) => Err((malformed, respond)),
+        }
+    }
+
+    pub(crate) fn is_tls(&self) -> bool {
+        self.is_tls
+    }
+
+    /// Reads into `into`, which must not be empty; behind the request's end only the caller's leaving ends the wait.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        if !self.incoming.is_ended() {
+            return self.incoming.poll_read(cx, into);
+        }
+        self.poll_gone(cx).map(Err)
+    }
+
+    /// Ready when a read would not block.
+    pub(crate) fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.incoming.is_ended() { self.poll_gone(cx).map(Err) } else { self.incoming.poll_ready(cx) }
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let reset = match &mut self.answer {
+            Answer::Head(heading) => heading.respond.poll_reset(cx),
+            Answer::Body(outgoing) => outgoing.poll_reset(cx),
+        };
+        reset.map(|reset| reset.map_or_else(gone, |_| io::ErrorKind::ConnectionReset.into()))
+    }
+
+    /// Takes bytes of the answer.
+    pub(crate) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        first: &[u8],
+        second: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let (mut first, mut second, mut n_taken) = (first, second, 0);
+        loop {
+            let heading = match &mut self.answer {
+                Answer::Head(heading) => heading,
+                Answer::Body(outgoing) => {
+                    return match outgoing.poll_write(cx, first, second) {
+                        Poll::Ready(Ok(n)) => Poll::Ready(Ok(n_taken + n)),
+                        Poll::Pending if n_taken > 0 => Poll::Ready(Ok(n_taken)),
+                        polled => polled,
+                    };
+                }
+            };
+            if first.is_empty() {
+                (first, second) = (second, b"");
+                if first.is_empty() {
+                    return Poll::Ready(Ok(n_taken));
+                }
+            }
+            let n = match heading.take(first, self.method)? {
+                Headed::Incomplete => first.len(),
+                Headed::Informational(n) => n,
+                Headed::Final(n, outgoing) => {
+                    self.answer = Answer::Body(outgoing);
+                    n
+                }
+            };
+            n_taken += n;
+            first = &first[n..];
+        }
+    }
+}
+
+impl Heading {
+    fn take(&mut self, bytes: &[u8], method: Method) -> io::Result<Headed> {
+        let n_before = self.bytes.len();
+        let whole: &[u8] = if n_before == 0 {
+            bytes
+        } else {
+            self.bytes.extend_from_slice(bytes);
+            &self.bytes
+        };
+        let parsed = self.parsed.parse(whole, &mut self.progress, &ANSWER_LIMITS, method);
+        let head_len = match parsed {
+            Ok(Some(head_len)) => head_len,
+            Ok(None) => {
+                if n_before == 0 {
+                    self.bytes.extend_from_slice(bytes);
+                }
+                return Ok(Headed::Incomplete);
+            }
+            Err(reject) => return Err(io::Error::new(io::ErrorKind::InvalidData, reject.reason())),
+        };
+        let response = translate::response(&self.parsed, &whole[..head_len])
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        self.progress = HeadProgress::default();
+        self.bytes.clear();
+        let n = head_len - n_before;
+        if self.parsed.is_informational() {
+            self.respond.send_informational(response).map_err(gone)?;
+            return Ok(Headed::Informational(n));
+        }
+        let framing = self.parsed.framing;
+        let ends = matches!(framing, Framing::None | Framing::Length(0));
+        let stream = self.respond.send_response(response, ends).map_err(gone)?;
+        Ok(Headed::Final(n, Outgoing::new(stream, framing)))
+    }
+}
+
+impl Drop for CallerStream {
+    fn drop(&mut self) {
+        match &mut self.answer {
+            Answer::Head(heading) => heading.respond.send_reset(Reason::INTERNAL_ERROR),
+            Answer::Body(outgoing) if !outgoing.is_ended() => outgoing.send_reset(Reason::INTERNAL_ERROR),
+            // Where the request's body was not read to its end, the library tells the caller to stop (RFC 9113, section 8.1).
+            Answer::Body(_) => {}
+        }
+    }
+}

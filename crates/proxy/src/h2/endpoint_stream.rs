@@ -1,0 +1,258 @@
+//! A stream to an endpoint as the exchange sees it: a connection of HTTP/1.1 that carries one request.
+//!
+//! Invariants: nothing can be read before the request's head was written; a stream that is dropped before its end is
+//! reset, so the endpoint hears of a request that nobody waits for; what the endpoint says it has not begun with
+//! (`REFUSED_STREAM`, GOAWAY) is told apart from what it may have done.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::client::{ResponseFuture, SendRequest};
+use h2::{Reason, RecvStream};
+use http::Response;
+use isobar_http1::{Framing, HeadLimits, HeadProgress, Method, RequestHead};
+
+use super::gone;
+use super::incoming::Incoming;
+use super::link::Link;
+use super::outgoing::Outgoing;
+use super::translate;
+
+/// Bounds of a request's head. It was parsed before and got our lines added: what is refused here is a defect of ours.
+const REQUEST_LIMITS: HeadLimits = HeadLimits { head_bytes: 2 << 20, target_bytes: 2 << 20, n_headers: 2048 };
+
+/// See the module's page.
+#[derive(Debug)]
+pub(crate) struct EndpointStream {
+    request: Request,
+    answer: Answer,
+    method: Method,
+    /// The endpoint has not begun with the request and never will.
+    is_unprocessed: bool,
+    lease: Lease,
+}
+
+/// One of the streams that a link counts.
+#[derive(Debug)]
+struct Lease(Rc<Link>);
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
+
+#[derive(Debug)]
+enum Request {
+    /// Its head is not complete.
+    Head(Box<Heading>),
+    Body(Outgoing),
+    /// The endpoint, or HTTP/2, did not take it.
+    Failed,
+}
+
+/// The request before its head is complete.
+#[derive(Debug)]
+struct Heading {
+    sender: SendRequest<Bytes>,
+    bytes: Vec<u8>,
+    progress: HeadProgress,
+    parsed: RequestHead,
+}
+
+#[derive(Debug)]
+enum Answer {
+    /// The request was not sent.
+    Unasked,
+    /// The final head has not come.
+    Awaited {
+        response: ResponseFuture,
+        informational: Vec<u8>,
+    },
+    Coming(Incoming),
+    Failed(io::ErrorKind),
+}
+
+impl EndpointStream {
+    /// A stream of `link`, which counts it from now on.
+    pub(super) fn new(link: Rc<Link>, sender: SendRequest<Bytes>) -> Self {
+        let heading = Heading {
+            sender,
+            bytes: Vec::new(),
+            progress: HeadProgress::default(),
+            parsed: RequestHead::new(),
+        };
+        Self {
+            request: Request::Head(Box::new(heading)),
+            answer: Answer::Unasked,
+            method: Method::Other,
+            is_unprocessed: false,
+            lease: Lease(link),
+        }
+    }
+
+    pub(crate) fn is_tls(&self) -> bool {
+        self.lease.0.is_tls()
+    }
+
+    /// Whether the endpoint said that it has not begun with the request: any other may have it.
+    pub(crate) fn is_unprocessed(&self) -> bool {
+        self.is_unprocessed
+    }
+
+    /// Says that the endpoint did not answer in time: as with HTTP/1.1, no request comes after this one on its connection.
+    pub(crate) fn give_up(&self) {
+        self.lease.0.retire();
+    }
+
+    fn fail(&mut self, error: h2::Error) -> io::Error {
+        let refused = error.reason() == Some(Reason::REFUSED_STREAM);
+        self.is_unprocessed |= error.is_remote() && (refused || error.is_go_away());
+        let error = gone(error);
+        self.answer = Answer::Failed(error.kind());
+        error
+    }
+
+    /// Ready when a read would not block.
+    pub(crate) fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            match &mut self.answer {
+                Answer::Unasked => return Poll::Pending,
+                Answer::Failed(kind) => return Poll::Ready(Err((*kind).into())),
+                Answer::Awaited { informational, .. } if !informational.is_empty() => {
+                    return Poll::Ready(Ok(()));
+                }
+                Answer::Awaited { .. } => ready!(self.poll_head(cx))?,
+                Answer::Coming(incoming) => return incoming.poll_ready(cx),
+            }
+        }
+    }
+
+    /// Reads into `into`, which must not be empty; `Ok(0)` is the end of the answer.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        loop {
+            match &mut self.answer {
+                Answer::Unasked => return Poll::Pending,
+                Answer::Failed(kind) => return Poll::Ready(Err((*kind).into())),
+                Answer::Awaited { informational, .. } if !informational.is_empty() => {
+                    let n = informational.len().min(into.len());
+                    into[..n].copy_from_slice(&informational[..n]);
+                    informational.drain(..n);
+                    return Poll::Ready(Ok(n));
+                }
+                Answer::Awaited { .. } => ready!(self.poll_head(cx))?,
+                Answer::Coming(incoming) => return incoming.poll_read(cx, into),
+            }
+        }
+    }
+
+    /// Takes the next head.
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Answer::Awaited { response, informational } = &mut self.answer else {
+            return Poll::Ready(Ok(()));
+        };
+        let is_head = self.method == Method::Head;
+        match response.poll_informational(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Some(Ok(head))) => {
+                translate::write_response(&head.into_parts().0, true, is_head, informational);
+                return Poll::Ready(Ok(()));
+            }
+            Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(self.fail(error))),
+            Poll::Ready(None) => {}
+        }
+        match ready!(Pin::new(response).poll(cx)) {
+            Ok(response) => self.answer = Answer::Coming(begin(response, is_head)),
+            Err(error) => return Poll::Ready(Err(self.fail(error))),
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes bytes of the request.
+    pub(crate) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        first: &[u8],
+        second: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let (mut first, mut second, mut n_taken) = (first, second, 0);
+        loop {
+            match &mut self.request {
+                Request::Failed => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+                Request::Body(outgoing) => {
+                    return match outgoing.poll_write(cx, first, second) {
+                        Poll::Ready(Ok(n)) => Poll::Ready(Ok(n_taken + n)),
+                        Poll::Pending if n_taken > 0 => Poll::Ready(Ok(n_taken)),
+                        polled => polled,
+                    };
+                }
+                Request::Head(heading) => {
+                    if let Err(error) = ready!(heading.sender.poll_ready(cx)) {
+                        // No stream was opened: nothing was begun.
+                        self.is_unprocessed = true;
+                        self.request = Request::Failed;
+                        return Poll::Ready(Err(self.fail(error)));
+                    }
+                    if first.is_empty() {
+                        (first, second) = (second, b"");
+                        if first.is_empty() {
+                            return Poll::Ready(Ok(n_taken));
+                        }
+                    }
+                }
+            }
+            let n = self.take_head(first)?;
+            n_taken += n;
+            first = &first[n..];
+        }
+    }
+
+    /// Takes bytes of the head, and sends it when it is complete.
+    fn take_head(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let is_tls = self.is_tls();
+        let Request::Head(heading) = &mut self.request else { return Ok(0) };
+        let n_before = heading.bytes.len();
+        heading.bytes.extend_from_slice(bytes);
+        let Heading { bytes: whole, progress, parsed, .. } = &mut **heading;
+        let head_len = match parsed.parse(whole, progress, &REQUEST_LIMITS) {
+            Ok(None) => return Ok(bytes.len()),
+            Ok(Some(head_len)) => head_len,
+            Err(reject) => return Err(self.cannot_carry(reject.reason())),
+        };
+        let Ok(request) = translate::request(parsed, &whole[..head_len], is_tls) else {
+            return Err(self.cannot_carry("a head that HTTP/2 cannot carry"));
+        };
+        let (method, framing) = (parsed.method, parsed.framing);
+        let ends = matches!(framing, Framing::None | Framing::Length(0));
+        match heading.sender.send_request(request, ends) {
+            Ok((response, stream)) => {
+                self.method = method;
+                self.request = Request::Body(Outgoing::new(stream, framing));
+                self.answer = Answer::Awaited { response, informational: Vec::new() };
+                Ok(head_len - n_before)
+            }
+            Err(error) => {
+                self.is_unprocessed = true;
+                self.request = Request::Failed;
+                Err(self.fail(error))
+            }
+        }
+    }
+
+    fn cannot_carry(&mut self, why: &'static str) -> io::Error {
+        self.request = Request::Failed;
+        self.answer = Answer::Failed(io::ErrorKind::InvalidInput);
+        io::Error::new(io::ErrorKind::InvalidInput, why)
+    }
+}
+
+fn begin(response: Response<RecvStream>, is_head: bool) -> Incoming {
+    let (parts, body) = response.into_parts();
+    let mut head = Vec::new();
+    let form = translate::write_response(&parts, body.is_end_stream(), is_head, &mut head);
+    Incoming::new(body, head, form)
+}

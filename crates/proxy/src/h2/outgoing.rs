@@ -1,0 +1,159 @@
+//! The sending direction of a stream: a body in the framing of HTTP/1.1, as DATA and trailers.
+//!
+//! Invariants: bytes are taken only as far as the peer's window and our own bound on waiting bytes reach, so who writes
+//! meets the peer's backpressure; the end is sent when the framing says that it is there, and then only.
+//! Limit: pieces that were gathered in one call leave as one DATA frame, those of different calls do not wait for
+//! another.
+
+use std::io;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use h2::{Reason, SendStream};
+use isobar_http1::{BodyDecoder, BodyStep, Framing};
+
+use super::gone;
+use super::translate;
+
+/// See the module's page.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    stream: SendStream<Bytes>,
+    decoder: BodyDecoder,
+    /// Payload at the front of what is written next.
+    payload: usize,
+    /// Payload that was taken in this call.
+    gathered: BytesMut,
+    ended: bool,
+}
+
+impl Outgoing {
+    /// A body in this framing; where there is none, the end must have gone with the head.
+    pub(super) fn new(stream: SendStream<Bytes>, framing: Framing) -> Self {
+        let decoder = BodyDecoder::new(framing);
+        let ended = decoder.is_done();
+        Self { stream, decoder, payload: 0, gathered: BytesMut::new(), ended }
+    }
+
+    /// The end was sent.
+    pub(super) fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Ready with the reason when the peer reset the stream.
+    pub(super) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<Result<Reason, h2::Error>> {
+        self.stream.poll_reset(cx)
+    }
+
+    pub(super) fn send_reset(&mut self, reason: Reason) {
+        self.stream.send_reset(reason);
+    }
+
+    /// Takes bytes of the slices in order, as many as may be sent now.
+    pub(super) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        first: &[u8],
+        second: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut n_taken = 0;
+        for slice in [first, second] {
+            match self.take(cx, slice)? {
+                Taken::All => n_taken += slice.len(),
+                Taken::Until(n) => {
+                    n_taken += n;
+                    break;
+                }
+            }
+        }
+        self.send(false)?;
+        if n_taken == 0 && !(first.is_empty() && second.is_empty()) && !self.ended {
+            // `take` has left its waker with the stream.
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(n_taken))
+    }
+
+    fn take(&mut self, cx: &mut Context<'_>, slice: &[u8]) -> io::Result<Taken> {
+        let mut at = 0;
+        while !self.ended {
+            if self.payload > 0 {
+                if at == slice.len() {
+                    break;
+                }
+                let wanted = self.payload.min(slice.len() - at);
+                let Some(n) = self.capacity(cx, wanted)? else { return Ok(Taken::Until(at)) };
+                self.gathered.extend_from_slice(&slice[at..at + n]);
+                at += n;
+                self.payload -= n;
+                if self.payload > 0 || !self.decoder.is_done() {
+                    continue;
+                }
+            }
+            match self.decoder.decode(&slice[at..]).map_err(|reject| invalid(reject.reason()))? {
+                BodyStep::NeedMore { consumed } => {
+                    at += consumed;
+                    break;
+                }
+                BodyStep::Data { start, end } => {
+                    at += start;
+                    self.payload = end - start;
+                }
+                BodyStep::Done { consumed } => {
+                    at += consumed;
+                    self.send(true)?;
+                }
+            }
+        }
+        if at == slice.len() { Ok(Taken::All) } else { Ok(Taken::Until(at)) }
+    }
+
+    /// How many of `wanted` bytes may be sent now; `None`: none, and the task is woken when that changes.
+    fn capacity(&mut self, cx: &mut Context<'_>, wanted: usize) -> io::Result<Option<usize>> {
+        let wanted_in_all = self.gathered.len() + wanted;
+        if self.stream.capacity() < wanted_in_all {
+            self.stream.reserve_capacity(wanted_in_all);
+        }
+        loop {
+            let available = self.stream.capacity().saturating_sub(self.gathered.len());
+            if available > 0 {
+                return Ok(Some(available.min(wanted)));
+            }
+            match self.stream.poll_capacity(cx) {
+                Poll::Pending => return Ok(None),
+                Poll::Ready(Some(Ok(_))) => {}
+                Poll::Ready(Some(Err(error))) => return Err(gone(error)),
+                Poll::Ready(None) => return Err(io::ErrorKind::BrokenPipe.into()),
+            }
+        }
+    }
+
+    /// Sends what was gathered, and the end where that is there.
+    fn send(&mut self, ends: bool) -> io::Result<()> {
+        let lines = if ends { self.decoder.trailers() } else { b"" };
+        let trailers = if lines.is_empty() {
+            None
+        } else {
+            Some(translate::trailers(lines).map_err(|_| invalid("trailers"))?)
+        };
+        let ends_here = ends && trailers.is_none();
+        if ends_here || !self.gathered.is_empty() {
+            self.stream.send_data(self.gathered.split().freeze(), ends_here).map_err(gone)?;
+        }
+        if let Some(trailers) = trailers {
+            self.stream.send_trailers(trailers).map_err(gone)?;
+        }
+        self.ended |= ends;
+        Ok(())
+    }
+}
+
+/// How much of a slice was taken.
+enum Taken {
+    All,
+    Until(usize),
+}
+
+fn invalid(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
