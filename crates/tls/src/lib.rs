@@ -8,7 +8,7 @@
 //! Invariants: no I/O but through the reader that is passed in (and the system's roots, read once when a service needs
 //! them); every problem of every file is told at once, with what to do; nothing here turns verification off; tickets of
 //! one listener mean nothing to another, nor to the same one after its demands on callers changed.
-//! Limits: HTTP/1.1 is all that is offered by ALPN; certificates are not checked for revocation.
+//! Limits: certificates are not checked for revocation.
 
 mod alpn;
 mod digest;
