@@ -142,6 +142,22 @@ fn another_attempt_goes_to_an_endpoint_that_came_while_the_first_was_under_way()
 }
 
 #[test]
+fn a_configuration_whose_sender_leaves_at_once_is_carried_out_to_its_end() {
+    let origins = ["a", "b"].map(Origin::answering);
+    let isobar = Isobar::start(&one_service(&[origins[0].address], "", ""));
+    let report =
+        || json(&isobar.admin_call("GET", CONFIG, &format!("{LOCAL}accept: application/json\r\n"), ""));
+    let running = report()["document"].as_str().unwrap().to_owned();
+    let other = running.replace(&origins[0].address.to_string(), &origins[1].address.to_string());
+    let mut sender = Client::connect(isobar.admin_address());
+    let length = other.len();
+    sender.send(format!("PUT {CONFIG} HTTP/1.1\r\n{LOCAL}content-length: {length}\r\n\r\n{other}"));
+    drop(sender);
+    wait_for("the change to be reported", || (report()["revision"] == 2).then_some(()));
+    assert_eq!(isobar.get("/").text(), "b", "what is reported is in force");
+}
+
+#[test]
 fn without_the_token_or_under_a_foreign_name_only_probes_and_scrapers_are_answered() {
     let origin = Origin::answering("a");
     let folder = tempfile::tempdir().unwrap();
