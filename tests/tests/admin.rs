@@ -142,7 +142,7 @@ fn another_attempt_goes_to_an_endpoint_that_came_while_the_first_was_under_way()
 }
 
 #[test]
-fn a_configuration_whose_sender_leaves_at_once_is_carried_out_to_its_end() {
+fn a_configuration_whose_sender_leaves_before_the_answer_is_carried_out_to_its_end() {
     let origins = ["a", "b"].map(Origin::answering);
     let isobar = Isobar::start(&one_service(&[origins[0].address], "", ""));
     let report =
@@ -152,6 +152,8 @@ fn a_configuration_whose_sender_leaves_at_once_is_carried_out_to_its_end() {
     let mut sender = Client::connect(isobar.admin_address());
     let length = other.len();
     sender.send(format!("PUT {CONFIG} HTTP/1.1\r\n{LOCAL}content-length: {length}\r\n\r\n{other}"));
+    // A sender that is gone before its request was read has asked for nothing.
+    wait_for("the request to be read", || isobar.has_logged("configuration received").then_some(()));
     drop(sender);
     wait_for("the change to be reported", || (report()["revision"] == 2).then_some(()));
     assert_eq!(isobar.get("/").text(), "b", "what is reported is in force");

@@ -373,7 +373,11 @@ impl Configured for Configuration {
         Box::pin(async move {
             // A task of its own: whoever asked may go, and half a change must not stay.
             let control = self.control.clone();
-            match control.spawn(async move { self.put_text(text).await }).await {
+            let carried_out = control.spawn(async move {
+                info!(from = PUT, bytes = text.len(), "configuration received");
+                self.put_text(text).await
+            });
+            match carried_out.await {
                 Ok(applied) => applied,
                 Err(error) => Err(format!("applying it broke off: {error}")),
             }
