@@ -13,9 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use isobar_config::Settings;
-use isobar_tls::{
-    CertificateExpiry, NoRandomness, Originator, TICKET_KEY_LIFETIME, TicketKeys, TlsProblems, TlsSet,
-};
+use isobar_tls::{CertificateExpiry, Originator, TICKET_KEY_LIFETIME, TicketKeys, TlsProblems, TlsSet};
 use tracing::{debug, error, info, warn};
 
 /// Bytes of a file that are read: bundles of a system have some 250KiB.
@@ -30,6 +28,7 @@ struct InForce {
 }
 
 /// See the module's page.
+#[derive(Default)]
 pub(crate) struct Certificates {
     keys: Arc<TicketKeys>,
     in_force: Mutex<InForce>,
@@ -37,10 +36,6 @@ pub(crate) struct Certificates {
 }
 
 impl Certificates {
-    pub(crate) fn new() -> Result<Self, NoRandomness> {
-        Ok(Self { keys: TicketKeys::new()?, in_force: Mutex::default(), n_refused: AtomicU64::new(0) })
-    }
-
     /// Reads every file that the settings name. Blocks.
     pub(crate) fn load(&self, settings: &Settings) -> Result<TlsSet, TlsProblems> {
         isobar_tls::load(settings, &read, &self.keys)

@@ -52,8 +52,6 @@ pub(crate) enum StartFailure {
     #[error(transparent)]
     Tls(#[from] isobar_tls::TlsProblems),
     #[error(transparent)]
-    TicketKeys(#[from] isobar_tls::NoRandomness),
-    #[error(transparent)]
     Bind(#[from] isobar_proxy::BindErrors),
     #[error(transparent)]
     Admin(#[from] admin::AdminBindError),
@@ -179,7 +177,7 @@ pub(crate) fn start(origin: Origin, process: ProcessMetrics) -> Result<Running, 
         n_workers.get(),
         seed,
     ));
-    let certificates = Arc::new(Certificates::new()?);
+    let certificates = Arc::<Certificates>::default();
     let tls = certificates.load(&settings)?;
     certificates.take_over(&tls);
     clusters.set_probe_tls(certificates::by_service(&settings, &tls));

@@ -192,6 +192,10 @@ impl Loader<'_> {
         let certificates = ByName::new(certificates.into_iter().collect::<Option<_>>()?)?;
         let demand =
             Demand { mode: tls.client_auth, roots: roots?, fingerprint: self.demand_fingerprint(tls) };
+        if let Err(reason) = self.keys.draw() {
+            self.problems.push(Problem::without_file(user, reason.to_string()));
+            return None;
+        }
         let mut context = Digest::new();
         context.add(name.as_bytes());
         context.add(&demand.fingerprint);

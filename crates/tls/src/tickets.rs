@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::rand;
 use rustls::server::ProducesTickets;
@@ -33,9 +33,11 @@ struct Pair {
     previous: Option<Arc<RandomizedNonceKey>>,
 }
 
-/// The keys of the process.
+/// The keys of the process: none before the first listener that speaks TLS is loaded, since the first key takes some
+/// 100ms, in which the library gathers randomness.
+#[derive(Default)]
 pub struct TicketKeys {
-    pair: ArcSwap<Pair>,
+    pair: ArcSwapOption<Pair>,
 }
 
 /// The system has no randomness to give.
@@ -44,22 +46,27 @@ pub struct TicketKeys {
 pub struct NoRandomness;
 
 impl TicketKeys {
-    /// Draws the first key.
+    /// Draws the first key where there is none yet. For one thread at a time.
     ///
     /// # Errors
     /// The system gives no random numbers.
-    pub fn new() -> Result<Arc<Self>, NoRandomness> {
-        let pair = Pair { current: fresh_key()?, previous: None };
-        Ok(Arc::new(Self { pair: ArcSwap::from_pointee(pair) }))
+    pub(crate) fn draw(&self) -> Result<(), NoRandomness> {
+        if self.pair.load().is_none() {
+            self.pair.store(Some(Arc::new(Pair { current: fresh_key()?, previous: None })));
+        }
+        Ok(())
     }
 
-    /// Seals with a new key from now on, opens with the present one until the next call, and forgets the one before.
+    /// Seals with a new key from now on, opens with the present one until the next call, and forgets the one before. What was
+    /// never drawn is not rotated.
     ///
     /// # Errors
     /// The system gives no random numbers; the keys stay as they are.
     pub fn rotate(&self) -> Result<(), NoRandomness> {
-        let previous = Some(Arc::clone(&self.pair.load().current));
-        self.pair.store(Arc::new(Pair { current: fresh_key()?, previous }));
+        if let Some(pair) = &*self.pair.load() {
+            let previous = Some(Arc::clone(&pair.current));
+            self.pair.store(Some(Arc::new(Pair { current: fresh_key()?, previous })));
+        }
         Ok(())
     }
 }
@@ -96,7 +103,8 @@ impl ProducesTickets for Ticketer {
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
         let mut sealed = plain.to_vec();
         let pair = self.keys.pair.load();
-        let nonce = pair.current.seal_in_place_append_tag(Aad::from(self.context), &mut sealed).ok()?;
+        let nonce =
+            pair.as_ref()?.current.seal_in_place_append_tag(Aad::from(self.context), &mut sealed).ok()?;
         let mut ticket = Vec::with_capacity(NONCE_BYTES + sealed.len());
         ticket.extend_from_slice(nonce.as_ref());
         ticket.extend_from_slice(&sealed);
@@ -109,6 +117,7 @@ impl ProducesTickets for Ticketer {
         }
         let (nonce, sealed) = ticket.split_at_checked(NONCE_BYTES)?;
         let pair = self.keys.pair.load();
+        let pair = pair.as_ref()?;
         let open = |key: &RandomizedNonceKey| {
             let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
             let mut bytes = sealed.to_vec();
@@ -125,13 +134,19 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
+    fn drawn_keys() -> Arc<TicketKeys> {
+        let keys = Arc::<TicketKeys>::default();
+        keys.draw().unwrap();
+        keys
+    }
+
     fn ticketer(keys: &Arc<TicketKeys>, context: u8) -> Ticketer {
         Ticketer { keys: Arc::clone(keys), context: [context; 32] }
     }
 
     #[test]
     fn a_ticket_opens_until_its_key_was_rotated_twice() {
-        let keys = TicketKeys::new().unwrap();
+        let keys = drawn_keys();
         let ticket = ticketer(&keys, 1).encrypt(b"session").unwrap();
         for expected in [true, true, false, false] {
             let opened = ticketer(&keys, 1).decrypt(&ticket);
@@ -141,15 +156,26 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_drawn_once_and_nothing_is_sealed_before() {
+        let keys = Arc::<TicketKeys>::default();
+        keys.rotate().unwrap();
+        assert_eq!(ticketer(&keys, 1).encrypt(b"session"), None);
+        keys.draw().unwrap();
+        let ticket = ticketer(&keys, 1).encrypt(b"session").unwrap();
+        keys.draw().unwrap();
+        assert_eq!(ticketer(&keys, 1).decrypt(&ticket).as_deref(), Some(&b"session"[..]));
+    }
+
+    #[test]
     fn a_ticket_of_another_context_does_not_open() {
-        let keys = TicketKeys::new().unwrap();
+        let keys = drawn_keys();
         let ticket = ticketer(&keys, 1).encrypt(b"session").unwrap();
         assert_eq!(ticketer(&keys, 2).decrypt(&ticket), None);
     }
 
     #[test]
     fn whatever_bytes_come_are_no_ticket() {
-        let keys = TicketKeys::new().unwrap();
+        let keys = drawn_keys();
         let ticketer = ticketer(&keys, 1);
         let ticket = ticketer.encrypt(b"session").unwrap();
         for n in 0..ticket.len() {
