@@ -347,8 +347,8 @@ pub(crate) async fn serve(mut connection: Connection, presence: Presence) {
     }
 }
 
-/// The task of a connection that carries one request.
-pub(crate) async fn serve_one(mut connection: Connection, in_progress: h2::InProgress) {
+/// Serves a connection that carries one request.
+pub(crate) async fn serve_one(mut connection: Connection) {
     poll_fn(|cx| {
         connection.deadline.wake_with(cx.waker());
         Poll::Ready(())
@@ -359,7 +359,6 @@ pub(crate) async fn serve_one(mut connection: Connection, in_progress: h2::InPro
     // What becomes of the connection is decided where the stream is dropped.
     let _after = serve_request(&mut connection, &terms, &mut scratch).await;
     connection.listener.worker.return_scratch(scratch);
-    drop(in_progress);
 }
 
 /// Works off what has come until nothing is left.

@@ -18,6 +18,7 @@ use crate::buffer::Stock;
 use crate::clock::Clock;
 use crate::deadlines::Deadlines;
 use crate::generation::Handover;
+use crate::h2::{Servants, Shelf};
 use crate::listener::{Accepted, Acceptor, ListenerShared};
 use crate::scratch::Scratch;
 use crate::succession::Succession;
@@ -73,6 +74,10 @@ pub(crate) struct Worker {
     pub(crate) stock: Stock,
     #[expect(clippy::vec_box, reason = "a scratch is large and goes out and back as the box it is")]
     scratch: RefCell<Vec<Box<Scratch>>>,
+    /// Streams of callers are served in these.
+    pub(crate) servants: Servants,
+    /// Streams of callers work in these.
+    pub(crate) stream_memory: Rc<Shelf>,
     pub(crate) draw: RefCell<Draw>,
     n_connections: Arc<AtomicUsize>,
 }
@@ -96,6 +101,8 @@ impl Worker {
             deadlines: Rc::new(Deadlines::new()),
             stock: Stock::default(),
             scratch: RefCell::default(),
+            servants: Servants::default(),
+            stream_memory: Rc::default(),
             draw: RefCell::new(Draw::new(inputs.seed)),
             n_connections: inputs.n_connections,
         }

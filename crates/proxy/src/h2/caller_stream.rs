@@ -4,16 +4,18 @@
 //! dropped before its answer's end is reset, so that a cut answer is never taken for a whole one.
 
 use std::io;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::request;
-use isobar_http1::{Framing, HeadLimits, HeadProgress, Method, ResponseHead};
+use isobar_http1::{Framing, HeadLimits, Method};
 
 use super::gone;
 use super::incoming::Incoming;
+use super::memory::{Heading, Shelf, StreamMemory};
 use super::outgoing::Outgoing;
 use super::translate::{self, Malformed};
 
@@ -27,25 +29,18 @@ const ANSWER_LIMITS: HeadLimits =
 pub(crate) struct CallerStream {
     incoming: Incoming,
     answer: Answer,
+    heading: Heading,
     method: Method,
     is_tls: bool,
+    /// Where its memory comes from.
+    shelf: Rc<Shelf>,
 }
 
 #[derive(Debug)]
 enum Answer {
     /// No final head yet.
-    Head(Box<Heading>),
+    Head(SendResponse<Bytes>),
     Body(Outgoing),
-}
-
-/// The answer before its final head.
-#[derive(Debug)]
-struct Heading {
-    respond: SendResponse<Bytes>,
-    /// The part of a head that came.
-    bytes: Vec<u8>,
-    progress: HeadProgress,
-    parsed: ResponseHead,
 }
 
 /// What a head in the bytes written came to.
@@ -65,19 +60,17 @@ impl CallerStream {
         body: RecvStream,
         respond: SendResponse<Bytes>,
         is_tls: bool,
+        shelf: Rc<Shelf>,
     ) -> Result<Self, (Malformed, SendResponse<Bytes>)> {
-        let mut head = Vec::new();
-        match translate::write_request(parts, body.is_end_stream(), &mut head) {
+        let StreamMemory { mut lead, heading } = shelf.take();
+        match translate::write_request(parts, body.is_end_stream(), &mut lead) {
             Ok(form) => Ok(Self {
-                incoming: Incoming::new(body, head, form),
-                answer: Answer::Head(Box::new(Heading {
-                    respond,
-                    bytes: Vec::new(),
-                    progress: HeadProgress::default(),
-                    parsed: ResponseHead::new(),
-                })),
+                incoming: Incoming::new(body, lead, form),
+                answer: Answer::Head(respond),
+                heading,
                 method: Method::of(parts.method.as_str().as_bytes()),
                 is_tls,
+                shelf,
             }),
             Err(malformed) => Err((malformed, respond)),
         }
@@ -102,7 +95,7 @@ impl CallerStream {
 
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         let reset = match &mut self.answer {
-            Answer::Head(heading) => heading.respond.poll_reset(cx),
+            Answer::Head(respond) => respond.poll_reset(cx),
             Answer::Body(outgoing) => outgoing.poll_reset(cx),
         };
         reset.map(|reset| reset.map_or_else(gone, |_| io::ErrorKind::ConnectionReset.into()))
@@ -117,8 +110,8 @@ impl CallerStream {
     ) -> Poll<io::Result<usize>> {
         let (mut first, mut second, mut n_taken) = (first, second, 0);
         loop {
-            let heading = match &mut self.answer {
-                Answer::Head(heading) => heading,
+            let respond = match &mut self.answer {
+                Answer::Head(respond) => respond,
                 Answer::Body(outgoing) => {
                     return match outgoing.poll_write(cx, first, second) {
                         Poll::Ready(Ok(n)) => Poll::Ready(Ok(n_taken + n)),
@@ -133,7 +126,7 @@ impl CallerStream {
                     return Poll::Ready(Ok(n_taken));
                 }
             }
-            let n = match heading.take(first, self.method)? {
+            let n = match take_head(&mut self.heading, respond, first, self.method)? {
                 Headed::Incomplete => first.len(),
                 Headed::Informational(n) => n,
                 Headed::Final(n, outgoing) => {
@@ -147,49 +140,55 @@ impl CallerStream {
     }
 }
 
-impl Heading {
-    fn take(&mut self, bytes: &[u8], method: Method) -> io::Result<Headed> {
-        let n_before = self.bytes.len();
-        let whole: &[u8] = if n_before == 0 {
-            bytes
-        } else {
-            self.bytes.extend_from_slice(bytes);
-            &self.bytes
-        };
-        let parsed = self.parsed.parse(whole, &mut self.progress, &ANSWER_LIMITS, method);
-        let head_len = match parsed {
-            Ok(Some(head_len)) => head_len,
-            Ok(None) => {
-                if n_before == 0 {
-                    self.bytes.extend_from_slice(bytes);
-                }
-                return Ok(Headed::Incomplete);
+/// Takes bytes of the answer's head, and sends it when it is whole.
+fn take_head(
+    heading: &mut Heading,
+    respond: &mut SendResponse<Bytes>,
+    bytes: &[u8],
+    method: Method,
+) -> io::Result<Headed> {
+    let n_before = heading.bytes.len();
+    let whole: &[u8] = if n_before == 0 {
+        bytes
+    } else {
+        heading.bytes.extend_from_slice(bytes);
+        &heading.bytes
+    };
+    let parsed = heading.parsed.parse(whole, &mut heading.progress, &ANSWER_LIMITS, method);
+    let head_len = match parsed {
+        Ok(Some(head_len)) => head_len,
+        Ok(None) => {
+            if n_before == 0 {
+                heading.bytes.extend_from_slice(bytes);
             }
-            Err(reject) => return Err(io::Error::new(io::ErrorKind::InvalidData, reject.reason())),
-        };
-        let response = translate::response(&self.parsed, &whole[..head_len])
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        self.progress = HeadProgress::default();
-        self.bytes.clear();
-        let n = head_len - n_before;
-        if self.parsed.is_informational() {
-            self.respond.send_informational(response).map_err(gone)?;
-            return Ok(Headed::Informational(n));
+            return Ok(Headed::Incomplete);
         }
-        let framing = self.parsed.framing;
-        let ends = matches!(framing, Framing::None | Framing::Length(0));
-        let stream = self.respond.send_response(response, ends).map_err(gone)?;
-        Ok(Headed::Final(n, Outgoing::new(stream, framing)))
+        Err(reject) => return Err(io::Error::new(io::ErrorKind::InvalidData, reject.reason())),
+    };
+    let response = translate::response(&heading.parsed, &whole[..head_len])
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    heading.restart();
+    let n = head_len - n_before;
+    if heading.parsed.is_informational() {
+        respond.send_informational(response).map_err(gone)?;
+        return Ok(Headed::Informational(n));
     }
+    let framing = heading.parsed.framing;
+    let ends = matches!(framing, Framing::None | Framing::Length(0));
+    let stream = respond.send_response(response, ends).map_err(gone)?;
+    Ok(Headed::Final(n, Outgoing::new(stream, framing)))
 }
 
 impl Drop for CallerStream {
     fn drop(&mut self) {
         match &mut self.answer {
-            Answer::Head(heading) => heading.respond.send_reset(Reason::INTERNAL_ERROR),
+            Answer::Head(respond) => respond.send_reset(Reason::INTERNAL_ERROR),
             Answer::Body(outgoing) if !outgoing.is_ended() => outgoing.send_reset(Reason::INTERNAL_ERROR),
             // Where the request's body was not read to its end, the library tells the caller to stop (RFC 9113, section 8.1).
             Answer::Body(_) => {}
         }
+        let memory =
+            StreamMemory { lead: self.incoming.take_lead(), heading: std::mem::take(&mut self.heading) };
+        self.shelf.put(memory);
     }
 }

@@ -39,6 +39,12 @@ impl Incoming {
         Self { body, form, lead: head, lead_sent: 0, payload: Bytes::new(), stage }
     }
 
+    /// Gives up the memory of what is ours; nothing can be read after it.
+    pub(super) fn take_lead(&mut self) -> Vec<u8> {
+        self.lead_sent = 0;
+        std::mem::take(&mut self.lead)
+    }
+
     /// Everything was handed on.
     pub(super) fn is_ended(&self) -> bool {
         self.stage == Stage::Ended && !self.has_bytes()

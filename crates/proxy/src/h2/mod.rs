@@ -1,7 +1,7 @@
 //! HTTP/2 at both ends of an exchange that speaks HTTP/1.1 bytes.
 //!
 //! ```text
-//! caller --h2--> serve: a local task a connection, one more a stream
+//! caller --h2--> serve: a local task a connection, one more (of `servants`) a stream
 //!                  `-> CallerStream: fields -> head text, DATA -> body bytes ---> exchange
 //!                      HEADERS, DATA, trailers <- head text, body bytes <--------'  |
 //!                                                                                   v
@@ -23,8 +23,10 @@ mod flood;
 mod frames;
 mod incoming;
 mod link;
+mod memory;
 mod outgoing;
 mod preface;
+mod servants;
 mod serve;
 mod translate;
 mod wire;
@@ -33,7 +35,9 @@ pub(crate) use caller_stream::CallerStream;
 pub(crate) use endpoint_stream::EndpointStream;
 pub(crate) use flood::CloseReason;
 pub(crate) use link::{Link, LinkError, Links};
+pub(crate) use memory::Shelf;
 pub(crate) use preface::{Preface, preface};
+pub(crate) use servants::Servants;
 pub(crate) use serve::{InProgress, serve};
 
 /// Bytes of one stream that its sender may send ahead. A relay holds at most a buffer of a stream itself; twice that

@@ -20,7 +20,7 @@ use isobar_core::Instant;
 use super::flood::{CloseReason, Verdict};
 use super::wire::Wire;
 use super::{CONNECTION_WINDOW, CallerStream, FIELD_OVERHEAD, SEND_BUFFER_MAX, STREAM_WINDOW, preface};
-use crate::connection::{self, Trunk};
+use crate::connection::Trunk;
 use crate::plan::ListenerPlan;
 use crate::stream::Stream;
 
@@ -186,11 +186,13 @@ impl Served {
 
     fn start(&mut self, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
         let (parts, body) = request.into_parts();
-        match CallerStream::new(&parts, body, respond, self.is_tls) {
+        let shelf = Rc::clone(&self.trunk.listener.worker.stream_memory);
+        match CallerStream::new(&parts, body, respond, self.is_tls, shelf) {
             Ok(stream) => {
                 let connection = self.trunk.branch(stream);
                 let in_progress = InProgress::begin(&self.streams);
-                tokio::task::spawn_local(connection::serve_one(connection, in_progress));
+                let worker = &self.trunk.listener.worker;
+                worker.servants.serve(worker, (connection, in_progress));
             }
             Err((malformed, mut respond)) => {
                 tracing::debug!(client = ?self.trunk.peer, %malformed, "a request over HTTP/2 is refused");

@@ -6,13 +6,14 @@
 //! written came in; what is added is the framing that the body will have.
 //! Limit: the library has cut a fragment (`#...`) off the path before it is seen here, where HTTP/1 refuses one.
 
+use bytes::Bytes;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
 };
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri, request, response};
-use isobar_http1::{HeaderId, RequestHead, ResponseHead};
+use isobar_http1::{Field, HeaderId, RequestHead, ResponseHead};
 
 /// A request that RFC 9113, section 8 calls malformed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -68,16 +69,15 @@ pub(super) fn write_request(
     }
     out.extend_from_slice(target(parts, authority)?.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    if parts.headers.get_all(HOST).iter().nth(1).is_some() {
-        return Err(Malformed::TwoHosts);
-    }
     if let Some(authority) = authority {
         line(b"host", authority.as_bytes(), out);
     }
+    let (mut has_host, mut has_cookies) = (false, false);
     for (name, value) in &parts.headers {
         let value = value.as_bytes();
         check(name, value)?;
         match *name {
+            HOST if std::mem::replace(&mut has_host, true) => return Err(Malformed::TwoHosts),
             HOST if authority.is_some_and(|authority| authority.as_bytes() == value) => {}
             HOST if authority.is_some() => return Err(Malformed::TwoHosts),
             // The library counts DATA by it all the same.
@@ -86,11 +86,13 @@ pub(super) fn write_request(
                     return Err(Malformed::Value);
                 }
             }
-            COOKIE => {}
+            COOKIE => has_cookies = true,
             _ => line(name.as_str().as_bytes(), value, out),
         }
     }
-    write_cookies(&parts.headers, out);
+    if has_cookies {
+        write_cookies(&parts.headers, out);
+    }
     match form {
         BodyForm::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         // RFC 9110, section 8.6: methods that mean something by a body tell that there is none.
@@ -144,9 +146,7 @@ fn write_cookies(fields: &HeaderMap, out: &mut Vec<u8>) {
         out.extend_from_slice(if place == 0 { b"cookie: " } else { b"; " });
         out.extend_from_slice(cookie.as_bytes());
     }
-    if fields.contains_key(COOKIE) {
-        out.extend_from_slice(b"\r\n");
-    }
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Appends the head of an endpoint's response; `ended`: no body follows.
@@ -204,15 +204,30 @@ pub(super) fn trailers(lines: &[u8]) -> Result<HeaderMap, Untranslatable> {
     for line in lines.split_inclusive(|&byte| byte == b'\n') {
         let line = line.strip_suffix(b"\r\n").ok_or(Untranslatable)?;
         let colon = memchr::memchr(b':', line).ok_or(Untranslatable)?;
-        append(&line[..colon], line[colon + 1..].trim_ascii(), &mut fields)?;
+        let value = Bytes::copy_from_slice(line[colon + 1..].trim_ascii());
+        append(&line[..colon], value, &mut fields)?;
     }
     Ok(fields)
 }
 
-fn append(name: &[u8], value: &[u8], fields: &mut HeaderMap) -> Result<(), Untranslatable> {
+fn append(name: &[u8], value: Bytes, fields: &mut HeaderMap) -> Result<(), Untranslatable> {
     let name = HeaderName::from_bytes(name).map_err(|_| Untranslatable)?;
-    let value = HeaderValue::from_bytes(value).map_err(|_| Untranslatable)?;
+    let value = HeaderValue::from_maybe_shared(value).map_err(|_| Untranslatable)?;
     fields.try_append(name, value).map_err(|_| Untranslatable)?;
+    Ok(())
+}
+
+/// Appends fields whose values share one copy of the head.
+fn append_parsed<'a>(
+    parsed: impl Iterator<Item = &'a Field>,
+    head: &[u8],
+    fields: &mut HeaderMap,
+) -> Result<(), Untranslatable> {
+    let shared = Bytes::copy_from_slice(head);
+    for field in parsed {
+        let value = shared.slice(field.value.start as usize..field.value.end as usize);
+        append(field.name.of(head), value, fields)?;
+    }
     Ok(())
 }
 
@@ -222,9 +237,7 @@ pub(super) fn response(parsed: &ResponseHead, head: &[u8]) -> Result<Response<()
     *response.status_mut() = StatusCode::from_u16(parsed.status).map_err(|_| Untranslatable)?;
     let fields = response.headers_mut();
     fields.try_reserve(parsed.fields.len()).map_err(|_| Untranslatable)?;
-    for field in parsed.fields.iter().filter(|field| may_go_on(field.id)) {
-        append(field.name.of(head), field.value.of(head), fields)?;
-    }
+    append_parsed(parsed.fields.iter().filter(|field| may_go_on(field.id)), head, fields)?;
     Ok(response)
 }
 
@@ -252,9 +265,8 @@ pub(super) fn request(parsed: &RequestHead, head: &[u8], https: bool) -> Result<
     *request.uri_mut() = Uri::from_parts(uri).map_err(|_| Untranslatable)?;
     let fields = request.headers_mut();
     fields.try_reserve(parsed.fields.len()).map_err(|_| Untranslatable)?;
-    for field in parsed.fields.iter().filter(|field| may_go_on(field.id) && field.id != HeaderId::Host) {
-        append(field.name.of(head), field.value.of(head), fields)?;
-    }
+    let going_on = parsed.fields.iter().filter(|field| may_go_on(field.id) && field.id != HeaderId::Host);
+    append_parsed(going_on, head, fields)?;
     // Trailers of the answer are taken, whatever the caller does with them; servers of gRPC insist on this line.
     fields.insert(TE, HeaderValue::from_static("trailers"));
     Ok(request)
