@@ -93,10 +93,15 @@ fn an_endpoint_that_cannot_be_believed_is_refused_with_a_reason_and_what_to_do()
         (&certificates, "authority", "marked as a CA's"),
         (&strangers, "foreign", UNTRUSTED),
     ] {
-        let endpoint = Origin::answering_tls(of.server(file, false), "a");
-        let isobar = start(endpoint.address, &trusting(&certificates, ""));
-        assert_refused(&isobar, reason);
-        assert!(endpoint.heads().is_empty(), "{file}: no byte of a request is given to it");
+        for (protocol, name) in [("http1", "http/1.1"), ("h2", "h2")] {
+            let mut server = Arc::unwrap_or_clone(of.server(file, false));
+            server.alpn_protocols = vec![name.into()];
+            let endpoint = Origin::answering_tls(Arc::new(server), "a");
+            let protocol = format!("protocol = \"{protocol}\"\n");
+            let isobar = start(endpoint.address, &(protocol + &trusting(&certificates, "")));
+            assert_refused(&isobar, reason);
+            assert!(endpoint.heads().is_empty(), "{file}: no byte of a request is given to it");
+        }
     }
 }
 
