@@ -130,7 +130,7 @@ impl Visit {
         }
     }
 
-    /// The body of a request with this head.
+    /// The body of a request with this head, a part of it where the connection ended.
     pub fn body(&mut self, head: &str) -> Vec<u8> {
         let lower = head.to_lowercase();
         if lower.contains("transfer-encoding: chunked") {
@@ -145,6 +145,9 @@ impl Visit {
         let mut body = Vec::new();
         loop {
             let line = self.line();
+            if line.is_empty() {
+                return body;
+            }
             let size = usize::from_str_radix(line.trim(), 16).expect("a chunk size");
             if size == 0 {
                 break;
@@ -152,7 +155,7 @@ impl Visit {
             body.extend(self.take(size));
             self.take(2);
         }
-        while self.line() != "\r\n" {}
+        while !["", "\r\n"].contains(&self.line().as_str()) {}
         body
     }
 

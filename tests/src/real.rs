@@ -4,6 +4,7 @@
 //! Limits: a server that can only be told a port gets one that was free a moment before it starts; such ports lie below
 //! those that the system gives to clients, so that only another run of these tests could take it.
 
+use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -25,6 +26,16 @@ impl Program {
         let name = command.get_program().to_owned();
         let child = command.process_group(0).stdin(Stdio::null()).spawn();
         Self { child: child.unwrap_or_else(|error| panic!("{}: {error}", name.display())) }
+    }
+
+    /// Starts one whose first line is the port of this machine that it listens on, and which writes no other.
+    pub fn announced(mut command: Command) -> (Self, SocketAddr) {
+        command.stdout(Stdio::piped());
+        let mut this = Self::start(command);
+        let mut port = String::new();
+        BufReader::new(this.child.stdout.take().unwrap()).read_line(&mut port).unwrap();
+        let port = port.trim().parse().expect("a port is announced");
+        (this, SocketAddr::from(([127, 0, 0, 1], port)))
     }
 
     /// Waits until it accepts connections at `address`.
@@ -82,12 +93,18 @@ pub fn command(name: &str) -> Command {
     Command::new(found.unwrap_or_else(|| panic!("{name} {missing}")))
 }
 
-/// A script of `tests/peers`, run by the tests' own Python.
-pub fn peer(script: &str) -> Command {
-    let folder: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers");
-    let mut python = command("python3");
-    python.arg(folder.join(script));
-    python
+/// Where a script of `tests/peers` is.
+pub fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(name)
+}
+
+/// A script of `tests/peers`, run by Node where its name ends in `.mjs`, else by the tests' own Python.
+pub fn peer(name: &str) -> Command {
+    let script = script(name);
+    let is_node = script.extension().is_some_and(|extension| extension == "mjs");
+    let mut command = command(if is_node { "node" } else { "python3" });
+    command.arg(script);
+    command
 }
 
 /// Runs a command to its end; panics with everything it wrote where it failed.

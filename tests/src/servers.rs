@@ -25,7 +25,7 @@ impl Servers {
     pub fn start() -> Self {
         let folder = open_folder();
         std::fs::create_dir(folder.path().join("files")).unwrap();
-        let servers = [nginx(folder.path()), apache(folder.path()), lighttpd(folder.path())];
+        let servers = [nginx_of_files(folder.path()), apache(folder.path()), lighttpd(folder.path())];
         let addresses = servers.each_ref().map(|server| server.1);
         Self { addresses, folder, _programs: servers.map(|server| server.0) }
     }
@@ -50,19 +50,25 @@ pub fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
     file
 }
 
-fn nginx(folder: &Path) -> (Program, SocketAddr) {
-    let address = free_address();
+/// nginx with these lines in its `http` block, one of which listens at `address`; what it writes goes to `folder`.
+pub fn nginx(folder: &Path, address: SocketAddr, http: &str) -> Program {
     let at = folder.display();
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|name| format!("{name}_temp_path {at}/nginx-{name};\n"))
         .concat();
     let text = format!(
         "daemon off; master_process off; pid {at}/nginx.pid; error_log {at}/nginx.log;\nevents {{}}\n\
-         http {{ access_log off;\n{temporary}server {{ listen {address}; root {at}/files; }} }}\n"
+         http {{ access_log off;\n{temporary}{http} }}\n"
     );
     let mut nginx = command("nginx");
     nginx.arg("-e").arg(folder.join("nginx.log")).arg("-c").arg(write(folder, "nginx.conf", &text));
-    (Program::start(nginx).listening_at(address), address)
+    Program::start(nginx).listening_at(address)
+}
+
+fn nginx_of_files(folder: &Path) -> (Program, SocketAddr) {
+    let address = free_address();
+    let at = folder.display();
+    (nginx(folder, address, &format!("server {{ listen {address}; root {at}/files; }}")), address)
 }
 
 fn apache(folder: &Path) -> (Program, SocketAddr) {

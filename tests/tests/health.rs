@@ -5,8 +5,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use isobar_tests::real::{Program, command, free_address};
-use isobar_tests::servers::{open_folder, write};
+use isobar_tests::real::{Program, free_address};
+use isobar_tests::servers::{nginx, open_folder};
 use isobar_tests::{Isobar, Load, Origin, SECOND_WITH_SLACK, one_service, wait_for, wait_up_to};
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -33,18 +33,9 @@ impl Instance {
 
     /// Starts it, again at the same address, and waits until it accepts.
     fn restart(&mut self) {
-        let (folder, at) = (self.folder.path(), self.folder.path().display());
-        let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .map(|name| format!("{name}_temp_path {at}/{name};\n"))
-            .concat();
-        let text = format!(
-            "daemon off; master_process off; pid {at}/nginx.pid; error_log {at}/nginx.log;\nevents {{}}\n\
-             http {{ access_log off;\n{temporary}server {{ listen {}; location / {{ return 200 {}; }} }} }}\n",
-            self.address, self.name
-        );
-        let mut nginx = command("nginx");
-        nginx.arg("-e").arg(folder.join("nginx.log")).arg("-c").arg(write(folder, "nginx.conf", &text));
-        self.program = Some(Program::start(nginx).listening_at(self.address));
+        let (address, name) = (self.address, self.name);
+        let server = format!("server {{ listen {address}; location / {{ return 200 {name}; }} }}");
+        self.program = Some(nginx(self.folder.path(), address, &server));
     }
 
     /// `kill -9`.

@@ -4,9 +4,9 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use isobar_tests::real::{Program, command, free_address};
-use isobar_tests::servers::{open_folder, write};
-use isobar_tests::{Certificates, Client, Isobar, Origin, Visit, one_service, wait_for};
+use isobar_tests::real::free_address;
+use isobar_tests::servers::{nginx, open_folder};
+use isobar_tests::{Certificates, Client, Isobar, Origin, Visit, one_service, save, wait_for};
 use rcgen::{BasicConstraints, IsCa, date_time_ymd};
 use rustix::process::Signal;
 use rustls::Connection;
@@ -93,10 +93,15 @@ fn an_endpoint_that_cannot_be_believed_is_refused_with_a_reason_and_what_to_do()
         (&certificates, "authority", "marked as a CA's"),
         (&strangers, "foreign", UNTRUSTED),
     ] {
-        let endpoint = Origin::answering_tls(of.server(file, false), "a");
-        let isobar = start(endpoint.address, &trusting(&certificates, ""));
-        assert_refused(&isobar, reason);
-        assert!(endpoint.heads().is_empty(), "{file}: no byte of a request is given to it");
+        for (protocol, name) in [("http1", "http/1.1"), ("h2", "h2")] {
+            let mut server = Arc::unwrap_or_clone(of.server(file, false));
+            server.alpn_protocols = vec![name.into()];
+            let endpoint = Origin::answering_tls(Arc::new(server), "a");
+            let protocol = format!("protocol = \"{protocol}\"\n");
+            let isobar = start(endpoint.address, &(protocol + &trusting(&certificates, "")));
+            assert_refused(&isobar, reason);
+            assert!(endpoint.heads().is_empty(), "{file}: no byte of a request is given to it");
+        }
     }
 }
 
@@ -148,6 +153,40 @@ fn a_hangup_reads_again_whom_the_system_trusts() {
 }
 
 #[test]
+fn an_endpoint_whose_ca_left_the_bundle_is_refused_whatever_connections_to_it_are_kept() {
+    let (certificates, strangers) = (Certificates::of("Test CA"), Certificates::of("Another CA"));
+    let endpoint = answering(&certificates, &["127.0.0.1"]);
+    let bundle = certificates.path("bundle.pem");
+    let both =
+        [certificates.path("ca.pem"), strangers.path("ca.pem")].map(|file| std::fs::read(file).unwrap());
+    save(&bundle, both.concat());
+    // A bundle of the service's own is watched, the system's is read at a hangup.
+    for (tls, hangs_up) in
+        [(format!("tls = {{ ca = \"{}\" }}", bundle.display()), false), ("tls = true".to_owned(), true)]
+    {
+        save(&bundle, both.concat());
+        let config = format!("[runtime]\nworkers = 1\n{}", one_service(&[endpoint.address], "", &tls));
+        let isobar = Isobar::start_with(&config, |command| {
+            command.env("SSL_CERT_FILE", &bundle).env_remove("SSL_CERT_DIR")
+        });
+        assert_eq!(isobar.get("/").text(), "a");
+        save(&bundle, &both[1]);
+        if hangs_up {
+            isobar.signal(Signal::HUP);
+        }
+        wait_for("the endpoint to be refused", || {
+            (isobar.get("/").error() == "connect-failed").then_some(())
+        });
+        assert_refused(&isobar, UNTRUSTED);
+        save(&bundle, both.concat());
+        if hangs_up {
+            isobar.signal(Signal::HUP);
+        }
+        wait_for("the endpoint to be believed again", || (isobar.get("/").text() == "a").then_some(()));
+    }
+}
+
+#[test]
 fn an_endpoint_that_demands_a_certificate_is_shown_ours_and_its_demand_is_told() {
     let certificates = Certificates::of("Test CA");
     certificates.issue("end", &["127.0.0.1"]);
@@ -187,20 +226,13 @@ fn nginx_is_spoken_to_in_either_version_and_knows_us_by_our_certificate() {
     certificates.issue("proxy", &[]);
     for version in ["TLSv1.2", "TLSv1.3"] {
         let (folder, address) = (open_folder(), free_address());
-        let at = folder.path().display();
         let [pem, key, ca] = ["end.pem", "end.key", "ca.pem"].map(|file| certificates.at(file));
-        let text = format!(
-            "daemon off; master_process off; pid {at}/pid; error_log {at}/error.log;\nevents {{}}\nhttp {{\n\
-             access_log off; client_body_temp_path {at}/a; proxy_temp_path {at}/b; fastcgi_temp_path {at}/c;\n\
-             uwsgi_temp_path {at}/d; scgi_temp_path {at}/e;\n\
-             server {{ listen {address} ssl; ssl_protocols {version}; ssl_certificate {pem}; ssl_certificate_key {key};\n\
+        let server = format!(
+            "server {{ listen {address} ssl; ssl_protocols {version}; ssl_certificate {pem}; ssl_certificate_key {key};\n\
              ssl_client_certificate {ca}; ssl_verify_client on;\n\
-             return 200 \"$ssl_protocol $ssl_client_s_dn $connection_requests\"; }} }}\n"
+             return 200 \"$ssl_protocol $ssl_client_s_dn $connection_requests\"; }}"
         );
-        let file = write(folder.path(), "nginx.conf", &text);
-        let mut nginx = command("nginx");
-        nginx.arg("-c").arg(file);
-        let _nginx = Program::start(nginx).listening_at(address);
+        let _nginx = nginx(folder.path(), address, &server);
         let ours = format!(", {}", certificates.pair("proxy"));
         let isobar = start(address, &trusting(&certificates, &ours));
         for n in 1..=20 {

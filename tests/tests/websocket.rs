@@ -4,36 +4,11 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
-use std::process::{Child, Stdio};
 
-use isobar_tests::real::{command, peer, run};
+use isobar_tests::real::{Program, command, peer, run};
 use isobar_tests::{Isobar, Origin, one_service};
 use serde_json::Value;
-
-/// A running echo; killed when dropped.
-struct Echo {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Echo {
-    fn start() -> Self {
-        let mut child = peer("echo_server.py").stdout(Stdio::piped()).spawn().unwrap();
-        let mut port = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut port).unwrap();
-        let port = port.trim().parse().expect("the echo prints its port");
-        Self { child, address: SocketAddr::from(([127, 0, 0, 1], port)) }
-    }
-}
-
-impl Drop for Echo {
-    fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
 
 fn start(endpoint: SocketAddr, route: &str) -> Isobar {
     Isobar::start(&format!(
@@ -44,8 +19,8 @@ fn start(endpoint: SocketAddr, route: &str) -> Isobar {
 
 #[test]
 fn a_real_client_and_a_real_server_talk_websocket_through_the_proxy() {
-    let echo = Echo::start();
-    let isobar = start(echo.address, "");
+    let (_echo, echo) = Program::announced(peer("echo_server.py"));
+    let isobar = start(echo, "");
     let mut client = peer("echo_client.py");
     client.arg(format!("ws://{}/chat", isobar.listener("web")));
     let output = run(client);
@@ -77,9 +52,9 @@ fn has_failed(case: &(String, String)) -> bool {
 
 #[test]
 fn autobahn_s_cases_fail_only_where_they_fail_without_a_proxy() {
-    let echo = Echo::start();
-    let isobar = start(echo.address, "");
-    let direct = cases(echo.address);
+    let (_echo, echo) = Program::announced(peer("echo_server.py"));
+    let isobar = start(echo, "");
+    let direct = cases(echo);
     let through = cases(isobar.listener("web"));
     assert!(direct.len() > 200, "only {} cases ran", direct.len());
     assert_eq!(direct.len(), through.len());

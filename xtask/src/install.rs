@@ -3,6 +3,8 @@
 //! Debian packages go to the system, by `install-debian.sh`, as root or through sudo; everything else goes under the target folder.
 //! Nothing is upgraded that is there already.
 
+use std::path::Path;
+
 use crate::requirements::{REQUIREMENTS, Requirement, Source, Tier, find};
 use crate::shell;
 
@@ -15,8 +17,10 @@ pub(crate) fn install(tiers: &[Tier]) -> Result<(), String> {
     attempt(debian_packages(&lacking(tiers)));
     attempt(python_packages(&lacking(tiers)));
     for one in lacking(tiers) {
-        if let Source::Crate(name, version) = one.source {
-            attempt(tool(name, version));
+        match one.source {
+            Source::PipAlone(name, version) => attempt(python_tool(name, version)),
+            Source::Crate(name, version) => attempt(tool(name, version)),
+            Source::Debian(_) | Source::Pip(..) | Source::Rustup(_) => {}
         }
     }
     if failures.is_empty() { Ok(()) } else { Err(failures.join("; ")) }
@@ -74,14 +78,28 @@ fn python_packages(lacking: &[Requirement]) -> Result<(), String> {
     if packages.is_empty() {
         return Ok(());
     }
-    let venv = shell::venv().display().to_string();
+    pip(&shell::venv(), &packages)
+}
+
+/// Installs `packages` into the Python environment in this folder, which is made where there is none.
+fn pip(venv: &Path, packages: &[String]) -> Result<(), String> {
+    let venv = venv.display().to_string();
     let pip = format!("{venv}/bin/pip");
-    if !std::path::Path::new(&pip).is_file() {
+    if !Path::new(&pip).is_file() {
         shell::run(shell::command("python3", &["-m", "venv", &venv]))?;
     }
     let mut words = vec!["install", "--quiet", "--disable-pip-version-check"];
     words.extend(packages.iter().map(String::as_str));
     shell::run(shell::command(&pip, &words))
+}
+
+fn python_tool(name: &str, version: &str) -> Result<(), String> {
+    let (tools, venv) = (shell::tools(), shell::tools().join(name));
+    pip(&venv, &[format!("{name}=={version}")])?;
+    let (program, bin) = (venv.join("bin").join(name), tools.join("bin"));
+    std::fs::create_dir_all(&bin).map_err(|error| format!("cannot make {}: {error}", bin.display()))?;
+    let [program, link] = [program, bin.join(name)].map(|path| path.display().to_string());
+    shell::run(shell::command("ln", &["-sf", &program, &link]))
 }
 
 fn tool(name: &str, version: &str) -> Result<(), String> {

