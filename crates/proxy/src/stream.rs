@@ -150,6 +150,13 @@ impl Stream {
         }
     }
 
+    /// The same, unless anything was heard on that connection since the request went out.
+    pub(crate) fn give_up_if_silent(&self) {
+        if let Self::Endpoint(stream) = self {
+            stream.give_up_if_silent();
+        }
+    }
+
     /// Whether the endpoint said that it has not begun with the request that was written.
     pub(crate) fn is_unprocessed(&self) -> bool {
         matches!(self, Self::Endpoint(stream) if stream.is_unprocessed())

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use isobar_core::{FailureClass, InFlight, Instant, MemberIndex, Outcome};
 use isobar_http1::{Framing, HeadLimits, HeadProgress, Reject};
@@ -21,6 +22,10 @@ use crate::view::View;
 /// default; fields beyond 256 are a loop somewhere.
 const RESPONSE_LIMITS: HeadLimits =
     HeadLimits { head_bytes: 64 * 1024, target_bytes: 64 * 1024, n_headers: 256 };
+
+/// Calls whose callers gave them less time than this say nothing of the connection that they were on: deadlines pass all
+/// day, and connections would be made anew by whoever sets short ones.
+const SILENCE_MIN: Duration = Duration::from_secs(1);
 
 /// The request's way to the endpoint.
 pub(super) struct Upload {
@@ -122,6 +127,7 @@ impl Call<'_> {
             endpoint: &view.member(index).endpoint,
             upgrade: self.upgrade,
             request_id: &self.record.request_id,
+            grpc_timeout: self.record.grpc.and_then(|_| self.rest()),
         };
         heads::write_request(request, head, &facts, &mut lead);
         let chunked = request.framing == Framing::Chunked;
@@ -205,8 +211,13 @@ impl Call<'_> {
             Step::Expired => (Refusal::UpstreamTimeout, AttemptFailure::Timeout),
             _ => (Refusal::UpstreamReset, AttemptFailure::Reset),
         };
+        let request_expired = self.limit.is_some() && limit == self.limit;
         if kind == AttemptFailure::Timeout {
-            upstream.stream.give_up();
+            if !(request_expired && self.caller_set_limit) {
+                upstream.stream.give_up();
+            } else if self.worker.now().since(self.record.arrived) >= SILENCE_MIN {
+                upstream.stream.give_up_if_silent();
+            }
         }
         let stale = kind == AttemptFailure::Reset && upstream.reused && self.scratch.up.is_empty();
         let failure = Failure {
@@ -215,7 +226,7 @@ impl Call<'_> {
             unsent: upload.pump.n_written == 0 || upstream.stream.is_unprocessed(),
             restartable: upload.pump.can_restart(),
             stale,
-            request_expired: self.limit.is_some() && limit == self.limit,
+            request_expired,
             message_end: if upload.pump.source_is_done() {
                 Some(upload.pump.source_end())
             } else if upload.pump.can_restart() {

@@ -222,8 +222,12 @@ pub(super) fn response(parsed: &ResponseHead, head: &[u8]) -> Result<Response<()
     *response.status_mut() = StatusCode::from_u16(parsed.status).map_err(|_| Untranslatable)?;
     let fields = response.headers_mut();
     fields.try_reserve(parsed.fields.len()).map_err(|_| Untranslatable)?;
+    // A gRPC answer that is a head alone ends with it; the length came with the text of HTTP/1.1.
+    let is_call_ended = parsed.find(HeaderId::GrpcStatus, head).is_some();
     for field in parsed.fields.iter().filter(|field| may_go_on(field.id)) {
-        append(field.name.of(head), field.value.of(head), fields)?;
+        if !(is_call_ended && field.id == HeaderId::ContentLength) {
+            append(field.name.of(head), field.value.of(head), fields)?;
+        }
     }
     Ok(response)
 }
