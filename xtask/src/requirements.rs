@@ -91,7 +91,7 @@ const fn pip(package: &'static str, version: &'static str) -> Requirement {
 }
 
 /// Everything that any tier needs. The order is that of installation: Python packages need Python.
-pub(crate) const REQUIREMENTS: [Requirement; 21] = [
+pub(crate) const REQUIREMENTS: [Requirement; 24] = [
     Requirement {
         name: "rustfmt",
         probe: Probe::Program("cargo-fmt"),
@@ -136,6 +136,10 @@ pub(crate) const REQUIREMENTS: [Requirement; 21] = [
     // A WebSocket client and server that is not ours, and Autobahn's cases.
     pip("websockets", "17.4"),
     pip("kosoku", "0.1.0"),
+    // gRPC servers and clients of the project that made it, with the services that they bring along.
+    pip("grpcio", "1.85.3"),
+    pip("grpcio-health-checking", "1.85.1"),
+    pip("grpcio-reflection", "1.85.1"),
     Requirement {
         name: "smugglex",
         probe: Probe::Program("smugglex"),

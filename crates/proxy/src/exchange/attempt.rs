@@ -259,7 +259,7 @@ impl Call<'_> {
             return Poll::Ready(step);
         }
         let finished = upload.pump.is_finished() || upload.stopped;
-        if finished && self.caller_is_gone(cx) {
+        if self.caller_has_left(cx, upload) {
             return Poll::Ready(Step::CallerGone);
         }
         let progressed = before != upload.pump.n_written + upload.pump.n_bytes;
@@ -368,8 +368,16 @@ impl Call<'_> {
         }
     }
 
+    /// Whether the caller is gone, as far as the upload does not find it out: that reads, unless it waits for the endpoint.
+    pub(super) fn caller_has_left(&mut self, cx: &mut Context<'_>, upload: &Upload) -> bool {
+        if upload.pump.is_finished() || upload.stopped {
+            return self.caller_is_gone(cx);
+        }
+        upload.pump.waits_for_sink() && self.connection.stream.is_reset(cx)
+    }
+
     /// Whether the caller closed or reset its connection while it waits; bytes of a next request are kept.
-    pub(super) fn caller_is_gone(&mut self, cx: &mut Context<'_>) -> bool {
+    fn caller_is_gone(&mut self, cx: &mut Context<'_>) -> bool {
         while self.scratch.down.room_len() > 0 {
             match self.connection.stream.poll_read(cx, self.scratch.down.room()) {
                 Poll::Pending => return false,

@@ -186,8 +186,7 @@ impl Call<'_> {
             }
             Poll::Pending => {}
         }
-        let uploaded = upload.pump.is_finished() || upload.stopped;
-        if uploaded && self.caller_is_gone(cx) {
+        if self.caller_has_left(cx, upload) {
             return Poll::Ready(Relayed::Abandoned);
         }
         if !*armed || before != download.n_written + upload.pump.n_written {

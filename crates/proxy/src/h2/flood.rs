@@ -25,13 +25,16 @@ const ANSWERED_MAX: u32 = 200;
 /// has open, at most a hundred or so; who cancels everything that it asks for is not in want of answers.
 const RESETS_MAX: u32 = 200;
 
-/// PRIORITY, unknown frames and `WINDOW_UPDATE` in a window, beyond which they must be fewer than a number for each
-/// frame that was sent: cheap to take, but not free.
+/// PRIORITY, unknown frames and `WINDOW_UPDATE` in a window, beyond which they must be fewer than a number for what was
+/// asked and sent: cheap to take, but not free.
 const IDLE_MAX: u32 = 2_000;
 
-/// `WINDOW_UPDATE` that a caller may send for each of these bytes sent to it: the smallest frame that we make of a body
-/// that is there is larger.
-const BYTES_PER_UPDATE: u64 = 256;
+/// `WINDOW_UPDATE` that a caller may send for each of these bytes sent to it: a frame with a short message of gRPC.
+const BYTES_PER_UPDATE: u64 = 32;
+
+/// The same for each request: clients of gRPC speak of the windows of the stream and of the connection before and after each
+/// short answer.
+const UPDATES_PER_REQUEST: u64 = 4;
 
 /// Why a connection was closed before its caller did, as a metric's label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,7 +158,8 @@ impl Rates {
             _ => {
                 self.now.idle += 1;
                 let sent = (self.now.bytes_sent + self.before.bytes_sent) / BYTES_PER_UPDATE;
-                let too_many = self.now.idle > IDLE_MAX && u64::from(self.now.idle) > sent;
+                let asked = u64::from(self.now.requests + self.before.requests) * UPDATES_PER_REQUEST;
+                let too_many = self.now.idle > IDLE_MAX && u64::from(self.now.idle) > sent + asked;
                 too_many.then_some(CloseReason::IdleFlood)
             }
         }
@@ -216,6 +220,16 @@ mod tests {
             .map(|n| if n % 3 == 2 { frame(3, 0, 4) } else { on_stream(n * 2 + 1, 1, 5, 9) })
             .collect();
         assert_eq!(verdict(&frames, 1000), None);
+    }
+
+    #[test]
+    fn windows_that_are_updated_for_each_request_are_no_flood() {
+        let frames: Vec<_> = (0..9000_u16)
+            .map(|n| if n % 3 == 0 { on_stream(n * 2 + 1, 1, 5, 9) } else { frame(8, 0, 4) })
+            .collect();
+        assert_eq!(verdict(&frames, 1000), None);
+        let updates: Vec<_> = frames.into_iter().filter(|frame| frame[3] == 8).collect();
+        assert_eq!(verdict(&updates, 1000), Some(CloseReason::IdleFlood));
     }
 
     #[test]
