@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use isobar_tests::http2::Http2;
 use isobar_tests::real::{command, peer, run};
 use isobar_tests::{Certificates, Isobar, Origin, one_service, refusing_address, wait_for};
 use tempfile::TempDir;
@@ -171,16 +173,16 @@ fn the_health_service_moves_calls_away_and_back() {
     let health = "health = { grpc = \"shop.Cart\", interval = \"100ms\", timeout = \"5s\", unhealthy_after = 1, \
                   healthy_after = 1 }\n";
     let isobar = start(&servers.each_ref().map(|server| server.address), health);
-    let healthy = || isobar.metric(&["isobar_endpoints{", "state=\"healthy\""]);
+    let healthy = || isobar.count(&["isobar_endpoints{", "state=\"healthy\""]);
     let names = || client(isobar.listener("web"), "-", &["spread", "100"]);
-    wait_for("both to be healthy", || (healthy() == 2.0).then_some(()));
+    wait_for("both to be healthy", || (healthy() == 2).then_some(()));
     assert_eq!(names(), "a 50\nb 50\n");
     client(servers[0].address, "-", &["say", "Serve", "NOT_SERVING"]);
-    wait_for("one to be out", || (healthy() == 1.0).then_some(()));
+    wait_for("one to be out", || (healthy() == 1).then_some(()));
     assert_eq!(names(), "b 100\n");
     assert!(isobar.has_logged("the gRPC health service says NOT_SERVING"));
     client(servers[0].address, "-", &["say", "Serve", "SERVING"]);
-    wait_for("both to be healthy again", || (healthy() == 2.0).then_some(()));
+    wait_for("both to be healthy again", || (healthy() == 2).then_some(()));
     assert_eq!(names(), "a 50\nb 50\n");
 }
 
@@ -314,4 +316,28 @@ fn a_deadline_is_shortened_on_its_way_and_no_endpoint_sees_one_that_is_over() {
         assert!(refused.contains("x-isobar-error: bad-request"), "{refused}");
     }
     assert_eq!(origin.heads().len(), n_seen);
+}
+
+#[test]
+fn deadlines_that_callers_set_do_not_cost_a_connection_unless_it_is_silent_for_long() {
+    let n_requests = AtomicUsize::new(0);
+    let origin = Origin::start(move |visit| {
+        let Some(mut peer) = Http2::accept(&visit.stream, &[]) else { return };
+        while let Some(stream) = peer.next_request() {
+            // Every other one is answered.
+            if n_requests.fetch_add(1, Ordering::SeqCst) % 2 == 1 {
+                peer.answer(stream, "");
+            }
+        }
+    });
+    let service = "protocol = \"h2\"\n[runtime]\nworkers = 1\n";
+    let isobar = Isobar::start(&one_service(&[origin.address], "", service));
+    for (timeout, n_connections) in [("100m", 1), ("1200m", 2)] {
+        let over = answer_to(&isobar, "application/grpc", &[&format!("grpc-timeout: {timeout}")]);
+        assert!(over.contains("grpc-status: 4\r\n"), "{over}");
+        let next = answer_to(&isobar, "application/grpc", &[]);
+        assert!(next.starts_with("HTTP/2 200"), "{next}");
+        assert_eq!(origin.n_connections(), n_connections, "after {timeout}");
+    }
+    isobar.assert_no_leak();
 }

@@ -77,3 +77,74 @@ pub(crate) fn timeout(request: &RequestHead, head: &[u8]) -> Result<Option<Durat
         (Some(_), Some(_)) => Err(Refusal::BadGrpcTimeout),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use isobar_http1::{HeadLimits, HeadProgress, Method};
+
+    use super::*;
+
+    const LIMITS: HeadLimits = HeadLimits { head_bytes: 4096, target_bytes: 1024, n_headers: 50 };
+
+    fn answered(fields: &str, trailers: &str) -> GrpcCall {
+        let text = format!("HTTP/1.1 200 OK\r\n{fields}\r\n");
+        let mut head = ResponseHead::new();
+        head.parse(text.as_bytes(), &mut HeadProgress::default(), &LIMITS, Method::Other).unwrap().unwrap();
+        let mut call = GrpcCall::default();
+        call.note_head(&head, text.as_bytes());
+        call.note_trailers(trailers.as_bytes());
+        call
+    }
+
+    #[test]
+    fn the_outcome_of_an_attempt_is_what_its_status_says() {
+        let failed = Outcome::Failure(FailureClass::Status);
+        for (status, outcome) in Status::all()
+            .map(|status| (status, if status.blames_endpoint() { failed } else { Outcome::Success }))
+        {
+            let line = format!("grpc-status: {}\r\n", status.number());
+            for call in [answered("", &line), answered(&line, "")] {
+                assert_eq!(call.outcome(), outcome, "{status:?}");
+                assert_eq!(call.status(None), Some(status));
+            }
+        }
+        let blamed = Status::all().filter(|status| status.blames_endpoint()).map(Status::name);
+        assert_eq!(
+            blamed.collect::<Vec<_>>(),
+            ["unknown", "deadline-exceeded", "internal", "unavailable", "data-loss"]
+        );
+    }
+
+    #[test]
+    fn an_answer_without_a_status_is_a_failure_and_one_that_is_none_is_unknown() {
+        assert_eq!(answered("", "x-a: b\r\n").outcome(), Outcome::Failure(FailureClass::BadResponse));
+        assert_eq!(answered("", "").status(None), None);
+        assert_eq!(answered("", "grpc-status: fine\r\n").status(None), Some(Status::Unknown));
+    }
+
+    #[test]
+    fn what_trailers_say_counts_for_more_than_the_head_and_our_own_error_for_most() {
+        let call = answered("grpc-status: 0\r\n", "grpc-status: 5\r\n");
+        assert_eq!(call.status(None), Some(Status::NotFound));
+        assert_eq!(call.status(Some(ErrorCode::Cancelled)), Some(Status::Cancelled));
+    }
+
+    #[test]
+    fn a_deadline_is_taken_once_or_refused() {
+        let asked = |fields: &str| {
+            let text = format!("POST / HTTP/1.1\r\nhost: h\r\n{fields}\r\n");
+            let mut head = RequestHead::new();
+            head.parse(text.as_bytes(), &mut HeadProgress::default(), &LIMITS).unwrap().unwrap();
+            timeout(&head, text.as_bytes())
+        };
+        assert_eq!(asked(""), Ok(None));
+        assert_eq!(asked("grpc-timeout: 5S\r\n"), Ok(Some(Duration::from_secs(5))));
+        for malformed in
+            ["grpc-timeout: 5\r\n", "grpc-timeout:\r\n", "grpc-timeout: 5S\r\ngrpc-timeout: 5S\r\n"]
+        {
+            assert_eq!(asked(malformed), Err(Refusal::BadGrpcTimeout), "{malformed}");
+        }
+    }
+}
