@@ -1,7 +1,7 @@
 //! gRPC calls on the data path: which requests are calls, how long they may take, and how they ended.
 //!
 //! A call is a request like any other to the exchange; what differs is how refusals are written, where its deadline comes
-//! from and which answers speak against the endpoint ([decision 12](../../../docs/decisions/0012-grpc-outcomes.md)).
+//! from and which answers speak against the endpoint (decision 12).
 //!
 //! Invariants: a request that did not come over HTTP/2 is never a call, and asking costs it one comparison; no message is
 //! looked into.
