@@ -208,10 +208,8 @@ fn what_the_proxy_refuses_is_a_status_with_the_reason_of_the_refusal() {
         )
     };
     let isobar = Isobar::start(&route("/test.Peer/"));
-    assert_eq!(
-        told(&isobar, "Hang", "0", "60"),
-        ["DEADLINE_EXCEEDED", "upstream-timeout: the service did not answer in time", "upstream-timeout"]
-    );
+    // The endpoint knows the deadline too, and may be the first to say so.
+    assert_eq!(told(&isobar, "Hang", "0", "60")[0], "DEADLINE_EXCEEDED");
     assert_eq!(
         client(server.address, "-", &["say", "Cancelled", ""]).trim(),
         "yes",
@@ -254,8 +252,9 @@ fn answer_to(isobar: &Isobar, content_type: &str, fields: &[&str]) -> String {
 
 #[test]
 fn a_refusal_is_a_head_alone_and_a_plain_request_gets_a_plain_one() {
+    // One worker writes the lines of the log in the order of the requests.
     let isobar = Isobar::start(&format!(
-        "{}[access_log]\nto = \"access.log\"\nformat = \"json\"\n",
+        "{}[runtime]\nworkers = 1\n[access_log]\nto = \"access.log\"\nformat = \"json\"\n",
         one_service(&[refusing_address()], "", "protocol = \"h2\"\n")
     ));
     let answer = answer_to(&isobar, "application/grpc", &[]);
@@ -334,7 +333,9 @@ fn deadlines_that_callers_set_do_not_cost_a_connection_unless_it_is_silent_for_l
     let isobar = Isobar::start(&one_service(&[origin.address], "", service));
     for (timeout, n_connections) in [("100m", 1), ("1200m", 2)] {
         let over = answer_to(&isobar, "application/grpc", &[&format!("grpc-timeout: {timeout}")]);
-        assert!(over.contains("grpc-status: 4\r\n"), "{over}");
+        let lines = "grpc-status: 4\r\ngrpc-message: upstream-timeout: the service did not answer in time\r\n\
+                     x-isobar-error: upstream-timeout\r\n\r\n";
+        assert!(over.ends_with(lines), "{over}");
         let next = answer_to(&isobar, "application/grpc", &[]);
         assert!(next.starts_with("HTTP/2 200"), "{next}");
         assert_eq!(origin.n_connections(), n_connections, "after {timeout}");
