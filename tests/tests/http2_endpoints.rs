@@ -138,6 +138,45 @@ fn a_caller_that_leaves_resets_the_stream_and_leaves_the_connection() {
 }
 
 #[test]
+fn a_reset_reaches_an_endpoint_that_takes_no_more_of_the_request() {
+    /// What an endpoint takes that says nothing of its windows.
+    const WINDOW: usize = 65_535;
+    for answers in [false, true] {
+        let (told, heard) = mpsc::channel();
+        let told = std::sync::Mutex::new(told);
+        let origin = Origin::start(move |visit| {
+            let Some(mut peer) = Http2::accept(&visit.stream, &[]) else { return };
+            let Some(stream) = peer.next_request() else { return };
+            if answers {
+                peer.send(kind::HEADERS, END_HEADERS, stream, &block(&[(":status", "200")]));
+            }
+            let mut n_taken = 0;
+            while n_taken < WINDOW {
+                n_taken += peer.wait_for(kind::DATA).payload.len();
+            }
+            told.lock().unwrap().send(None).unwrap();
+            let reset = peer.wait_for(kind::RST_STREAM);
+            told.lock().unwrap().send(Some((reset.stream == stream, reset.code()))).unwrap();
+        });
+        let isobar = start(&[&origin]);
+        let mut caller = Http2::connect(isobar.listener("web"), &[]);
+        caller.request(1, "POST", "/", &[], false);
+        for piece in vec![b'x'; WINDOW].chunks(16_384) {
+            caller.send(kind::DATA, 0, 1, piece);
+        }
+        assert_eq!(heard.recv().unwrap(), None);
+        caller.send(kind::DATA, 0, 1, &[b'x'; 16_384]);
+        // An answer to it shows that what came before was taken in.
+        caller.send(kind::PING, 0, 0, &[0; 8]);
+        while caller.wait_for(kind::PING).flags & 1 == 0 {}
+        caller.send(kind::RST_STREAM, 0, 1, &[0, 0, 0, 8]);
+        assert_eq!(heard.recv().unwrap(), Some((true, 8)), "CANCEL");
+        drop(caller);
+        isobar.assert_no_leak();
+    }
+}
+
+#[test]
 fn a_connection_that_gave_no_answer_in_time_gets_no_other_request() {
     let origin = Origin::start(|visit| {
         let silent = visit.index == 0;

@@ -184,6 +184,7 @@ fn the_metrics_that_the_interface_promises_are_there_from_the_start() {
     let found = families(&text);
     for (name, kind) in [
         ("isobar_requests", "counter"),
+        ("isobar_grpc_calls", "counter"),
         ("isobar_attempts", "counter"),
         ("isobar_retries", "counter"),
         ("isobar_failures", "counter"),

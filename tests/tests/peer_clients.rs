@@ -237,7 +237,10 @@ fn nginx_in_front_speaks_tls_with_us_and_keeps_its_connections() {
 
 #[test]
 fn grpcurl_lists_calls_and_watches_over_h2c_and_tls() {
-    let (_server, endpoint) = Program::announced(peer("grpc_server.py"));
+    let journal = tempfile::TempDir::new().unwrap();
+    let mut server = peer("grpc_server.py");
+    server.arg("a").arg(journal.path().join("a"));
+    let (_server, endpoint) = Program::announced(server);
     let site = Site::before(endpoint, "protocol = \"h2\"\n");
     let ca = site.certificates.at("ca.pem");
     for (trust, at) in [
@@ -252,18 +255,18 @@ fn grpcurl_lists_calls_and_watches_over_h2c_and_tls() {
         let listed = grpcurl(&[], "list");
         assert_eq!(
             String::from_utf8_lossy(&listed.stdout),
-            "grpc.health.v1.Health\ngrpc.reflection.v1alpha.ServerReflection\n",
+            "grpc.health.v1.Health\ngrpc.reflection.v1alpha.ServerReflection\ntest.Peer\n",
             "{listed:?}"
         );
         let ask = |service: &str, call: &str, further: &[&str]| {
             let asked = format!("{{\"service\": \"{service}\"}}");
             grpcurl(&[&["-d", &asked], further].concat(), &format!("grpc.health.v1.Health/{call}"))
         };
-        let checked = ask("shop", "Check", &[]);
+        let checked = ask("shop.Cart", "Check", &[]);
         assert!(String::from_utf8_lossy(&checked.stdout).contains("\"SERVING\""), "{checked:?}");
         let unknown = ask("nothing", "Check", &[]);
         assert!(String::from_utf8_lossy(&unknown.stderr).contains("Code: NotFound"), "{unknown:?}");
-        let watched = ask("shop", "Watch", &["-max-time", "1"]);
+        let watched = ask("shop.Cart", "Watch", &["-max-time", "1"]);
         assert!(String::from_utf8_lossy(&watched.stdout).contains("\"SERVING\""), "{watched:?}");
         assert!(String::from_utf8_lossy(&watched.stderr).contains("DeadlineExceeded"), "{watched:?}");
     }

@@ -25,8 +25,10 @@ const FAILING_INTERVAL_MIN: Duration = Duration::from_millis(100);
 const PASSING: (u16, u16) = (200, 399);
 /// Statuses that end a request.
 const FINAL: std::ops::RangeInclusive<i128> = 200..=599;
-/// Keys that only an `http` probe obeys.
-const HTTP_ONLY: [&str; 2] = ["status", "host"];
+/// Bytes of the name that a `grpc` probe asks for: no package of services has a longer one.
+const SERVICE_MAX: usize = 1 << 10;
+/// The keys that say what is asked, of which a table has one.
+const KINDS: [&str; 3] = ["http", "tcp", "grpc"];
 
 /// Reads the probes of a service, in written order.
 pub(crate) fn read(service: &Fields<'_>, http2: bool) -> Vec<HealthSettings> {
@@ -42,7 +44,7 @@ fn health(fields: &Fields<'_>, http2: bool) -> HealthSettings {
     let interval = fields.duration("interval");
     let failing = (interval / 4).max(FAILING_INTERVAL_MIN).min(interval);
     HealthSettings {
-        probe: probe(fields),
+        probe: probe(fields, http2),
         interval,
         failing_interval: fields.maybe_duration("failing_interval").unwrap_or(failing),
         timeout: fields.duration("timeout"),
@@ -58,10 +60,10 @@ fn health(fields: &Fields<'_>, http2: bool) -> HealthSettings {
     }
 }
 
-fn probe(fields: &Fields<'_>) -> ProbeKind {
+fn probe(fields: &Fields<'_>, http2: bool) -> ProbeKind {
     let cx = fields.cx;
     let tcp = fields.flag("tcp");
-    let path = fields.text("http");
+    let (path, service) = (fields.text("http"), fields.text("grpc"));
     let (status, host) = (statuses(fields), fields.text("host"));
     if let Some(path) = &path {
         check_target(cx, path);
@@ -69,27 +71,58 @@ fn probe(fields: &Fields<'_>) -> ProbeKind {
     if let Some(host) = &host {
         check_authority(cx, "health.host", host, "the endpoint's address is sent");
     }
-    match (fields.entry("http"), fields.entry("tcp").filter(|_| tcp)) {
-        (Some(http), Some(tcp)) => {
-            let finding = Diagnostic::error(&tcp.key_place, "`health` has both `http` and `tcp`");
-            let help = "write two tables to probe both: health = [{ http = \"/healthz\" }, { tcp = true }]";
-            cx.reports.add(finding.related(&http.key_place, "first").help(help));
-        }
-        (None, Some(_)) => check_tcp(fields),
-        (None, None) => check_nothing(fields),
-        (Some(_), None) => {}
+    let asked = |name: &&&str| fields.entry(name).is_some() && (**name != "tcp" || tcp);
+    let kinds: Vec<&str> = KINDS.iter().filter(asked).copied().collect();
+    match *kinds.as_slice() {
+        [] => check_nothing(fields),
+        [kind] => check_effect(fields, kind),
+        [first, second, ..] => check_one(fields, first, second),
     }
-    match path {
-        Some(path) => ProbeKind::Http { path: path.value, host: host.map(|host| host.value), status },
-        None => ProbeKind::Tcp,
+    if let Some(service) = &service {
+        check_grpc(cx, service, http2);
+    }
+    let host = host.map(|host| host.value);
+    match (path, service) {
+        (Some(path), _) => ProbeKind::Http { path: path.value, host, status },
+        (None, Some(service)) => ProbeKind::Grpc { service: service.value, host },
+        (None, None) => ProbeKind::Tcp,
     }
 }
 
-fn check_tcp(fields: &Fields<'_>) {
-    for entry in HTTP_ONLY.iter().filter_map(|name| fields.entry(name)) {
-        let message = format!("`{}` has no effect on a probe with `tcp`", entry.key);
+/// Finds two kinds of probes in one table.
+fn check_one(fields: &Fields<'_>, first: &str, second: &str) {
+    let (Some(one), Some(other)) = (fields.entry(first), fields.entry(second)) else { return };
+    let message = format!("`health` has both `{first}` and `{second}`");
+    let help = "write two tables to probe both: health = [{ http = \"/healthz\" }, { tcp = true }]";
+    let finding = Diagnostic::error(&other.key_place, message);
+    fields.cx.reports.add(finding.related(&one.key_place, "first").help(help));
+}
+
+/// Finds keys that a probe of this kind does not obey.
+fn check_effect(fields: &Fields<'_>, kind: &str) {
+    let without: &[&str] = match kind {
+        "tcp" => &["status", "host"],
+        "grpc" => &["status"],
+        _ => &[],
+    };
+    for entry in without.iter().filter_map(|name| fields.entry(name)) {
+        let message = format!("`{}` has no effect on a probe with `{kind}`", entry.key);
         let finding = Diagnostic::error(&entry.key_place, message);
         fields.cx.reports.add(finding.help("leave the key out, or probe with `http`"));
+    }
+}
+
+/// What a `grpc` probe can ask, and of whom.
+fn check_grpc(cx: &Context<'_>, service: &Placed<String>, http2: bool) {
+    if !http2 {
+        let message = "`health` has `grpc`, but the service's endpoints speak HTTP/1.1";
+        let help = "add `protocol = \"h2\"` to the service, which gRPC needs";
+        cx.reports.add(Diagnostic::error(&service.place, message).help(help));
+    }
+    let name = &service.value;
+    if name.len() > SERVICE_MAX {
+        let message = "`health.grpc` is longer than 1KiB".to_owned();
+        cx.reports.add(Diagnostic::error(&service.place, message).help("write the name of one service"));
     }
 }
 
@@ -98,10 +131,10 @@ fn check_nothing(fields: &Fields<'_>) {
     let (Some(table), Some(place)) = (fields.table, &fields.place) else { return };
     let meant = |name: &&str| is_misspelt(fields.cx, fields.spec, table, name);
     let refused = matches!(fields.node("tcp"), Some(node) if !matches!(node.value, Value::Flag(_)));
-    if refused || fields.entry("grpc").is_some() || ["http", "tcp"].iter().any(meant) {
+    if refused || KINDS.iter().any(meant) {
         return;
     }
-    let finding = Diagnostic::error(place, "`health` of a service needs `http` or `tcp = true`");
+    let finding = Diagnostic::error(place, "`health` of a service needs `http`, `tcp = true` or `grpc`");
     fields.cx.reports.add(finding.help("add a path, such as http = \"/healthz\"").echo(Echo::Missing));
 }
 

@@ -96,6 +96,13 @@ pub enum ProbeKind {
     },
     /// A connection that is made and closed.
     Tcp,
+    /// The gRPC health service, over HTTP/2.
+    Grpc {
+        /// The service asked for; empty: the whole server.
+        service: String,
+        /// Authority; `None`: the endpoint's address.
+        host: Option<String>,
+    },
 }
 
 /// What an endpoint counts as before its probes decided.

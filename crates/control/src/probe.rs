@@ -1,7 +1,11 @@
-//! One probe: a connection, and over HTTP a GET and the status of its answer, by the protocol of the service.
+//! One probe: a connection, and over HTTP a GET and the status of its answer, or a call of the gRPC health service, by the
+//! protocol of the service.
 //!
-//! Invariants: a probe ends within its timeout, the wait for a permit not counted; it reads no body and keeps no
-//! connection, so that it meets the endpoint as a new caller would. At most [`PROBES_MAX`] are under way in the process.
+//! Invariants: a probe ends within its timeout, the wait for a permit not counted; it reads no body (but a
+//! health service's message) and keeps no connection, so that it meets the endpoint as a new caller would. At most [`PROBES_MAX`] are under way in the process.
+
+#[path = "probe_http2.rs"]
+mod http2;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -135,10 +139,16 @@ async fn ask<S>(settings: &HealthSettings, stream: S, scheme: &str, authority: &
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let ProbeKind::Http { path, host, status } = &settings.probe else { return Ok(()) };
+    let (path, host, status) = match &settings.probe {
+        ProbeKind::Tcp => return Ok(()),
+        ProbeKind::Grpc { service, host } => {
+            return http2::check(stream, scheme, host.as_deref().unwrap_or(authority), service).await;
+        }
+        ProbeKind::Http { path, host, status } => (path, host, status),
+    };
     if settings.http2 {
         let target = format!("{scheme}://{}{path}", host.as_deref().unwrap_or(authority));
-        return judge(ask_http2(stream, &target).await?, status);
+        return judge(http2::get(stream, &target).await?, status);
     }
     let request = Request::get(path)
         .header(HOST, host.as_deref().unwrap_or(authority))
@@ -168,35 +178,6 @@ where
 fn judge(got: u16, passing: &[(u16, u16)]) -> Result<(), String> {
     let passes = passing.iter().any(|(least, most)| (*least..=*most).contains(&got));
     if passes { Ok(()) } else { Err(format!("status {got}")) }
-}
-
-/// The status of the answer over HTTP/2.
-async fn ask_http2<S>(stream: S, target: &str) -> Result<u16, String>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let request = Request::get(target)
-        .version(hyper::Version::HTTP_2)
-        .header(USER_AGENT, "isobar-probe")
-        .body(())
-        .map_err(|error| format!("the request cannot be made: {error}"))?;
-    let handshake = h2::client::handshake(stream).await;
-    let (sender, connection) = handshake.map_err(|error| format!("no HTTP/2: {}", told(&error)))?;
-    let exchange = async {
-        let mut sender = sender.ready().await?;
-        let (response, _) = sender.send_request(request, true)?;
-        Ok(response.await?.status().as_u16())
-    };
-    let unanswered = |error: h2::Error| format!("no answer: {}", told(&error));
-    // Driven here, as above.
-    let mut exchange = std::pin::pin!(exchange);
-    tokio::select! {
-        answered = &mut exchange => answered.map_err(unanswered),
-        ended = connection => match ended {
-            Ok(()) => exchange.await.map_err(unanswered),
-            Err(error) => Err(format!("no HTTP/2: {}", told(&error))),
-        },
-    }
 }
 
 #[cfg(test)]

@@ -157,3 +157,76 @@ async fn a_service_of_http_2_is_asked_by_http_2() {
     let refused = prober.probe(&over_http2, None, &old).await;
     assert!(refused.is_err(), "{refused:?}");
 }
+
+/// Fields.
+type Lines = &'static [(&'static str, &'static str)];
+
+/// Fields of the head, body, trailers.
+type Answer = (Lines, &'static [u8], Lines);
+
+/// An endpoint of HTTP/2 that answers the n-th request by the n-th of these.
+async fn answering_calls(answers: Vec<Answer>) -> Endpoint {
+    fn fields(of: Lines) -> hyper::HeaderMap {
+        of.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = Address::Tcp(listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        for (head, body, trailers) in answers {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            let (request, mut respond) = connection.accept().await.unwrap().unwrap();
+            assert_eq!(request.uri().path(), "/grpc.health.v1.Health/Check");
+            assert_eq!(request.headers()["content-type"], "application/grpc");
+            assert_eq!(request.headers()["te"], "trailers");
+            let mut answer = hyper::Response::new(());
+            *answer.headers_mut() = fields(head);
+            let ends = body.is_empty() && trailers.is_empty();
+            let mut stream = respond.send_response(answer, ends).unwrap();
+            if !ends {
+                stream.send_data(Bytes::from_static(body), trailers.is_empty()).unwrap();
+                if !trailers.is_empty() {
+                    stream.send_trailers(fields(trailers)).unwrap();
+                }
+            }
+            // Until the prober has gone.
+            while connection.accept().await.is_some() {}
+        }
+    });
+    endpoint(address)
+}
+
+#[tokio::test]
+async fn a_health_service_that_serves_passes_and_any_other_answer_is_told() {
+    const HEAD: Lines = &[("content-type", "application/grpc")];
+    const OK: Lines = &[("grpc-status", "0")];
+    let expected: [(Answer, Result<(), &str>); 11] = [
+        ((HEAD, b"\0\0\0\0\x02\x08\x01", OK), Ok(())),
+        ((HEAD, b"\0\0\0\0\x02\x08\x02", OK), Err("the gRPC health service says NOT_SERVING")),
+        ((HEAD, b"\0\0\0\0\x02\x08\x03", OK), Err("the gRPC health service does not know \"shop.Cart\"")),
+        ((HEAD, b"\0\0\0\0\0", OK), Err("the gRPC health service says UNKNOWN")),
+        (
+            (&[("grpc-status", "12")], b"", &[]),
+            Err("the endpoint has no gRPC health service (grpc.health.v1.Health)"),
+        ),
+        (
+            (HEAD, b"", &[("grpc-status", "5")]),
+            Err("the gRPC health service does not know the name that it is asked for"),
+        ),
+        (
+            (HEAD, b"\0\0\0\0\x02\x08\x01", &[("grpc-status", "14"), ("grpc-message", "busy")]),
+            Err("gRPC status unavailable: busy"),
+        ),
+        ((HEAD, b"\0\0\0\0\x02\x08\x01", &[]), Err("the answer has no grpc-status")),
+        ((HEAD, b"\0\0\0\0\x02\x08", OK), Err("the answer has no message")),
+        ((HEAD, b"<html>", OK), Err("the body does not begin with a gRPC message")),
+        ((HEAD, b"\0\0\0\0\x01\x08", OK), Err("the answer is no message of the gRPC health service")),
+    ];
+    let answers = expected.iter().map(|(answer, _)| *answer).collect();
+    let asked = answering_calls(answers).await;
+    let probe = ProbeKind::Grpc { service: "shop.Cart".into(), host: None };
+    let health = HealthSettings { http2: true, timeout: Duration::from_secs(20), ..settings(probe) };
+    for (_, result) in expected {
+        assert_eq!(Prober::default().probe(&health, None, &asked).await, result.map_err(str::to_owned));
+    }
+}

@@ -80,6 +80,10 @@ pub enum HeaderId {
     ContentType,
     /// `Content-Encoding`
     ContentEncoding,
+    /// `grpc-status`
+    GrpcStatus,
+    /// `grpc-timeout`
+    GrpcTimeout,
     /// `Sec-WebSocket-Key`
     SecWebSocketKey,
     /// `Sec-WebSocket-Version`
@@ -110,8 +114,10 @@ impl HeaderId {
             10 => Self::of_ten(name),
             11 if is(name, b"traceparent") => Self::Traceparent,
             11 if is(name, b"retry-after") => Self::RetryAfter,
+            11 if is(name, b"grpc-status") => Self::GrpcStatus,
             12 if is(name, b"content-type") => Self::ContentType,
             12 if is(name, b"x-request-id") => Self::XRequestId,
+            12 if is(name, b"grpc-timeout") => Self::GrpcTimeout,
             13 if is(name, b"authorization") => Self::Authorization,
             13 if is(name, b"cache-control") => Self::CacheControl,
             14 if is(name, b"content-length") => Self::ContentLength,
@@ -270,6 +276,8 @@ mod tests {
         ("Cache-Control", Id::CacheControl),
         ("Content-Type", Id::ContentType),
         ("Content-Encoding", Id::ContentEncoding),
+        ("Grpc-Status", Id::GrpcStatus),
+        ("Grpc-Timeout", Id::GrpcTimeout),
         ("Sec-WebSocket-Key", Id::SecWebSocketKey),
         ("Sec-WebSocket-Version", Id::SecWebSocketVersion),
         ("Sec-WebSocket-Accept", Id::SecWebSocketAccept),

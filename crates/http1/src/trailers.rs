@@ -89,7 +89,8 @@ const FORBIDDEN: &[&[u8]] = &[
 fn is_forbidden(name: &[u8]) -> bool {
     // As a gateway would read it that makes variables of field names.
     let name: Vec<u8> = name.iter().map(|b| if *b == b'_' { b'-' } else { b.to_ascii_lowercase() }).collect();
-    HeaderId::of(&name) != HeaderId::Other
+    // How a gRPC call ended is known at its end.
+    !matches!(HeaderId::of(&name), HeaderId::Other | HeaderId::GrpcStatus)
         || FORBIDDEN.contains(&name.as_slice())
         || name.starts_with(b"x-forwarded-")
         || name.starts_with(b"sec-")

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering::Relaxed;
 
+use isobar_grpc::Status;
+
 use crate::h2::CloseReason;
 use crate::handshake::HandshakeFailure;
 use crate::metrics::{self, AttemptFailure, Histogram, N_BUCKETS, ServiceCounters};
@@ -21,6 +23,7 @@ type GaugeOf = fn(&isobar_core::Live) -> u32;
 /// Appends every family.
 pub(crate) fn render(readings: &Readings, out: &mut String) {
     requests(readings, out);
+    grpc(readings, out);
     services(readings, out);
     histograms(readings, out);
     listeners(readings, out);
@@ -81,8 +84,28 @@ fn requests(readings: &Readings, out: &mut String) {
             line(name, "", blocks().map(|block| block.answered[class].value()).sum());
         }
         for code in ErrorCode::ALL {
-            let class = if code.status() < 500 { "4xx" } else { "5xx" };
+            let class = if code.status().http < 500 { "4xx" } else { "5xx" };
             line(class, code.name(), blocks().map(|block| block.refused[code as usize].value()).sum());
+        }
+    }
+}
+
+fn grpc(readings: &Readings, out: &mut String) {
+    family(
+        out,
+        "isobar_grpc_calls",
+        "counter",
+        "gRPC calls by service, route and the status they ended with.",
+    );
+    for (index, series) in readings.plan.series.iter().enumerate() {
+        let blocks = || readings.metrics.iter().map(|worker| &worker.requests[index]);
+        for (place, status) in Status::all().map(Status::name).chain(["none"]).enumerate() {
+            let n: u64 = blocks().map(|block| block.grpc[place].value()).sum();
+            if n > 0 {
+                let labels =
+                    [("service", &*series.service), ("route", &*series.route), ("grpc_status", status)];
+                sample(out, "isobar_grpc_calls_total", &labels, n);
+            }
         }
     }
 }

@@ -149,7 +149,7 @@ fn know_caller(connection: &mut Connection) -> Result<(), Error> {
 /// Answers in the clear: who speaks HTTP to the wrong port is a person at a keyboard, or a redirect that is missing.
 async fn refuse_plain_http(connection: &mut Connection, listener: &ListenerPlan) {
     let mut out = Vec::new();
-    Refusal::PlainHttp.write(Form { json: false, head_only: false, keep_alive: false }, &mut out);
+    Refusal::PlainHttp.write(Form::default(), &mut out);
     if connection.write_all(&out, listener.handshake_timeout).await {
         let mut scratch = connection.listener.worker.take_scratch();
         connection.linger(&mut scratch).await;

@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use isobar_config::PathRewrite;
 use isobar_core::{Draw, Endpoint};
@@ -54,6 +55,8 @@ pub(crate) struct RequestFacts<'a> {
     /// The Upgrade passes.
     pub(crate) upgrade: bool,
     pub(crate) request_id: &'a RequestId,
+    /// What is left of the time of a gRPC call that has a deadline.
+    pub(crate) grpc_timeout: Option<Duration>,
 }
 
 /// Appends the request head for the endpoint.
@@ -75,6 +78,7 @@ pub(crate) fn write_request(request: &RequestHead, head: &[u8], facts: &RequestF
                 | HeaderId::XForwardedPort
                 | HeaderId::XRealIp
                 | HeaderId::Forwarded => facts.trusted && field.id != HeaderId::XForwardedFor,
+                HeaderId::GrpcTimeout => facts.grpc_timeout.is_none(),
                 _ => true,
             }
             && !edits.drops(field.name.of(head))
@@ -89,6 +93,11 @@ pub(crate) fn write_request(request: &RequestHead, head: &[u8], facts: &RequestF
     }
     if request.framing == Framing::Chunked {
         out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+    }
+    if let Some(timeout) = facts.grpc_timeout {
+        out.extend_from_slice(b"grpc-timeout: ");
+        isobar_grpc::write_timeout(timeout, out);
+        out.extend_from_slice(b"\r\n");
     }
     out.extend_from_slice(&edits.lines);
     out.extend_from_slice(b"\r\n");
@@ -357,6 +366,7 @@ mod tests {
             endpoint: &endpoint,
             upgrade: false,
             request_id: &RequestId::Received,
+            grpc_timeout: None,
         };
         let mut out = Vec::new();
         write_request(&request, &text.as_bytes()[..n], &facts, &mut out);

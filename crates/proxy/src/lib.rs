@@ -24,6 +24,7 @@ mod deadlines;
 mod exchange;
 mod exposition;
 mod generation;
+mod grpc;
 mod h2;
 mod handshake;
 mod heads;

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use isobar_grpc::Status;
+
 use crate::h2::CloseReason;
 use crate::handshake::HandshakeFailure;
 use crate::matching::continued;
@@ -95,6 +97,8 @@ pub(crate) struct RequestCounters {
     pub(crate) answered: [Counter; 6],
     /// Refused, by code.
     pub(crate) refused: [Counter; ErrorCode::ALL.len()],
+    /// Those that are gRPC calls, by number of the status; last those that got none.
+    pub(crate) grpc: [Counter; Status::N + 1],
 }
 
 /// Why an attempt failed, as a metric's label.

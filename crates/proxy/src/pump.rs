@@ -142,6 +142,20 @@ impl Pump {
         self.at
     }
 
+    /// The trailers of the source's message, once it was read to its end: complete lines.
+    pub(crate) fn trailers(&self) -> &[u8] {
+        self.decoder.trailers()
+    }
+
+    /// What ends a message in chunks that broke off between two of them, with these trailers; `None` for any other.
+    pub(crate) fn ending(&self, trailers: &[u8]) -> Option<Vec<u8>> {
+        if !self.chunked || self.flush_due || self.ended {
+            return None;
+        }
+        let chunk_end: &[u8] = if self.in_chunk { b"\r\n" } else { b"" };
+        Some([&self.lead[self.lead_sent..], chunk_end, b"0\r\n", trailers, b"\r\n"].concat())
+    }
+
     /// The memory of the lead, for the next pump.
     pub(crate) fn into_lead(mut self) -> Vec<u8> {
         self.lead.clear();

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use isobar_config::LogFormat;
 use isobar_core::{Instant, MemberIndex};
-
+use isobar_grpc::Status;
 use isobar_http1::{HeaderId, Version};
 
 use crate::clock;
 use crate::connection::Connection;
 use crate::generation::Terms;
+use crate::grpc::GrpcCall;
 use crate::refusal::ErrorCode;
 use crate::scratch::Scratch;
 use crate::view::View;
@@ -40,6 +41,8 @@ pub(crate) struct Record {
     /// From arrival to the response's head.
     pub(crate) first_byte: Option<Duration>,
     pub(crate) request_id: RequestId,
+    /// Where the request is a gRPC call: what is known of it.
+    pub(crate) grpc: Option<GrpcCall>,
 }
 
 /// The request's id: the caller's, or one made here.
@@ -69,6 +72,7 @@ impl Record {
             connect: Duration::ZERO,
             first_byte: None,
             request_id: RequestId::Absent,
+            grpc: None,
         }
     }
 
@@ -96,6 +100,10 @@ impl Record {
         match self.error {
             Some(code) => requests.refused[code as usize].add(1),
             None => requests.answered[usize::from(self.status / 100).min(5)].add(1),
+        }
+        if let Some(call) = self.grpc {
+            let place = call.status(self.error).map_or(Status::N, |status| status as usize);
+            requests.grpc[place].add(1);
         }
         if let Some(service) = self.service {
             metrics.services[service].total.record(total);
@@ -137,6 +145,9 @@ impl Record {
             line.text("protocol", protocol(connection, request.version));
         }
         line.number("status", u64::from(self.status));
+        if let Some(status) = self.grpc.and_then(|call| call.status(self.error)) {
+            line.text("grpc_status", status.name().as_bytes());
+        }
         line.number("bytes_in", self.bytes_in);
         line.number("bytes_out", self.bytes_out);
         if let Some(route) = self.route {

@@ -6,6 +6,7 @@
 
 use std::io::Write as _;
 
+use isobar_grpc::{Status, write_percent_encoded};
 use isobar_http1::{Reject, RejectKind};
 
 /// Why a request was not answered by an endpoint.
@@ -23,6 +24,8 @@ pub(crate) enum Refusal {
     RequestTimeout,
     /// Plain HTTP came where TLS is spoken.
     PlainHttp,
+    /// The `grpc-timeout` of a call is malformed.
+    BadGrpcTimeout,
     NoRoute,
     NoEndpoints,
     /// A bound was reached: an endpoint's connections, or this process's descriptors.
@@ -98,25 +101,36 @@ impl ErrorCode {
         }
     }
 
-    /// The status of a response with this code: the only place that decides one.
+    /// The statuses of a response with this code: the only place that decides them.
     ///
     /// `Cancelled` is 499 in logs and metrics, as in nginx; it is never sent.
-    pub(crate) fn status(self) -> u16 {
-        match self {
-            Self::BadRequest => 400,
-            Self::NoRoute => 404,
-            Self::RequestTimeout => 408,
-            Self::BodyTooLarge => 413,
-            Self::UriTooLong => 414,
-            Self::HeadersTooLarge => 431,
-            Self::Cancelled => 499,
-            Self::NotImplemented => 501,
-            Self::ConnectFailed | Self::UpstreamReset | Self::BadResponse => 502,
-            Self::NoEndpoints | Self::Overloaded => 503,
-            Self::UpstreamTimeout => 504,
-            Self::VersionNotSupported => 505,
-        }
+    pub(crate) fn status(self) -> Statuses {
+        let (http, grpc) = match self {
+            Self::BadRequest => (400, Status::Internal),
+            Self::NoRoute => (404, Status::Unimplemented),
+            Self::RequestTimeout => (408, Status::DeadlineExceeded),
+            Self::BodyTooLarge => (413, Status::ResourceExhausted),
+            Self::UriTooLong => (414, Status::ResourceExhausted),
+            Self::HeadersTooLarge => (431, Status::ResourceExhausted),
+            Self::Cancelled => (499, Status::Cancelled),
+            Self::NotImplemented => (501, Status::Unimplemented),
+            Self::ConnectFailed | Self::UpstreamReset => (502, Status::Unavailable),
+            Self::BadResponse => (502, Status::Internal),
+            Self::NoEndpoints => (503, Status::Unavailable),
+            Self::Overloaded => (503, Status::ResourceExhausted),
+            Self::UpstreamTimeout => (504, Status::DeadlineExceeded),
+            Self::VersionNotSupported => (505, Status::Internal),
+        };
+        Statuses { http, grpc }
     }
+}
+
+/// What callers are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Statuses {
+    pub(crate) http: u16,
+    /// Those that made a gRPC call.
+    pub(crate) grpc: Status,
 }
 
 impl Refusal {
@@ -129,7 +143,9 @@ impl Refusal {
                 RejectKind::NotImplemented => ErrorCode::NotImplemented,
                 RejectKind::VersionNotSupported => ErrorCode::VersionNotSupported,
             },
-            Self::HeadTruncated | Self::BodyTruncated | Self::PlainHttp => ErrorCode::BadRequest,
+            Self::HeadTruncated | Self::BodyTruncated | Self::PlainHttp | Self::BadGrpcTimeout => {
+                ErrorCode::BadRequest
+            }
             Self::BodyTooLarge => ErrorCode::BodyTooLarge,
             Self::RequestTimeout => ErrorCode::RequestTimeout,
             Self::NoRoute => ErrorCode::NoRoute,
@@ -159,6 +175,7 @@ impl Refusal {
             Self::BodyTruncated => "the connection ended inside the body",
             Self::RequestTimeout => "the request did not arrive in time",
             Self::PlainHttp => "this port speaks TLS: use https",
+            Self::BadGrpcTimeout => "grpc-timeout is not one to eight digits and a unit, once",
             Self::NoRoute => "no route matches this request",
             Self::NoEndpoints => "the service has no endpoint to answer",
             Self::Overloaded => "a limit was reached; try again shortly",
@@ -171,15 +188,24 @@ impl Refusal {
 
     /// Appends the whole response to `out`.
     pub(crate) fn write(self, form: Form, out: &mut Vec<u8>) {
-        let Form { json, head_only, keep_alive } = form;
+        let Form { json, head_only, keep_alive, grpc } = form;
         let code = self.code();
+        if grpc {
+            write_status_line(200, out);
+            out.extend_from_slice(b"content-type: application/grpc\r\ncontent-length: 0\r\n");
+            write_grpc_status(code, self.sentence(), out);
+            out.extend_from_slice(b"x-isobar-error: ");
+            out.extend_from_slice(code.name().as_bytes());
+            out.extend_from_slice(b"\r\n\r\n");
+            return;
+        }
         let body = if json {
             format!("{{\"error\":{{\"code\":\"{}\",\"message\":\"{}\"}}}}\n", code.name(), self.sentence())
         } else {
             format!("{}: {}\n", code.name(), self.sentence())
         };
         let kind = if json { "application/json" } else { "text/plain; charset=utf-8" };
-        write_status_line(code.status(), out);
+        write_status_line(code.status().http, out);
         let retry = if code == ErrorCode::Overloaded { "retry-after: 1\r\n" } else { "" };
         let close = if keep_alive { "" } else { "connection: close\r\n" };
         let written = write!(
@@ -197,7 +223,8 @@ impl Refusal {
 }
 
 /// The form of a refusal.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent wishes of the caller")]
 pub(crate) struct Form {
     /// JSON rather than text.
     pub(crate) json: bool,
@@ -205,6 +232,19 @@ pub(crate) struct Form {
     pub(crate) head_only: bool,
     /// The connection serves on; otherwise the response announces its close.
     pub(crate) keep_alive: bool,
+    /// The request is a gRPC call: the response is a head alone, its status among the fields.
+    pub(crate) grpc: bool,
+}
+
+/// Appends the lines that end a gRPC call.
+pub(crate) fn write_grpc_status(code: ErrorCode, sentence: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"grpc-status: ");
+    out.extend_from_slice(code.status().grpc.number().as_bytes());
+    out.extend_from_slice(b"\r\ngrpc-message: ");
+    write_percent_encoded(code.name(), out);
+    out.extend_from_slice(b": ");
+    write_percent_encoded(sentence, out);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Appends `HTTP/1.1 STATUS Reason\r\n`.
@@ -260,7 +300,7 @@ mod tests {
     fn the_length_of_a_refusal_is_the_length_of_its_body() {
         for json in [false, true] {
             let mut out = Vec::new();
-            Refusal::NoRoute.write(Form { json, head_only: false, keep_alive: false }, &mut out);
+            Refusal::NoRoute.write(Form { json, ..Form::default() }, &mut out);
             let text = String::from_utf8(out).unwrap_or_default();
             let (head, body) = text.split_once("\r\n\r\n").unwrap_or_default();
             assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{head}");
@@ -272,8 +312,19 @@ mod tests {
     #[test]
     fn a_refusal_of_head_sends_no_body_but_its_length() {
         let mut out = Vec::new();
-        Refusal::NoEndpoints.write(Form { json: false, head_only: true, keep_alive: true }, &mut out);
+        Refusal::NoEndpoints.write(Form { head_only: true, keep_alive: true, ..Form::default() }, &mut out);
         assert!(out.ends_with(b"\r\n\r\n"));
         assert!(!String::from_utf8_lossy(&out).contains("content-length: 0"));
+    }
+
+    #[test]
+    fn a_refusal_of_a_call_is_a_head_that_says_its_status() {
+        let mut out = Vec::new();
+        Refusal::NoRoute.write(Form { json: true, grpc: true, ..Form::default() }, &mut out);
+        assert_eq!(
+            String::from_utf8_lossy(&out),
+            "HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\ncontent-length: 0\r\ngrpc-status: 12\r\n\
+             grpc-message: no-route: no route matches this request\r\nx-isobar-error: no-route\r\n\r\n"
+        );
     }
 }

@@ -35,6 +35,15 @@ impl Stream {
         }
     }
 
+    /// Whether the caller of an HTTP/2 stream has reset it, which is known before the rest of its request is read; the task
+    /// is woken when that happens.
+    pub(crate) fn is_reset(&mut self, cx: &mut Context<'_>) -> bool {
+        match self {
+            Self::Caller(stream) => stream.poll_gone(cx).is_ready(),
+            Self::Plain(_) | Self::Tls(_) | Self::Endpoint(_) => false,
+        }
+    }
+
     /// As `poll_read`, for memory that need not be initialised.
     pub(crate) fn poll_read_buf(
         &mut self,
@@ -147,6 +156,13 @@ impl Stream {
     pub(crate) fn give_up(&self) {
         if let Self::Endpoint(stream) = self {
             stream.give_up();
+        }
+    }
+
+    /// The same, unless anything was heard on that connection since the request went out.
+    pub(crate) fn give_up_if_silent(&self) {
+        if let Self::Endpoint(stream) = self {
+            stream.give_up_if_silent();
         }
     }
 

@@ -26,7 +26,7 @@ const PAUSE: Bounds<Duration> = Bounds {
 pub(crate) static HEALTH: TableSpec = TableSpec {
     what: "`health` of a service",
     title: "services.NAME.health",
-    doc: "A probe that each endpoint gets; of `http` and `tcp` a table has exactly one. With several tables an endpoint \
+    doc: "A probe that each endpoint gets; of `http`, `tcp` and `grpc` a table has exactly one. With several tables an endpoint \
           is healthy while all of them say so; each counts for itself.",
     keys: &[
         KeySpec::absent(
@@ -36,7 +36,15 @@ pub(crate) static HEALTH: TableSpec = TableSpec {
             "Asks for this path with GET; a query may follow it.",
         ),
         KeySpec::absent("tcp", Kind::Flag, "", "`true` makes a connection and closes it again."),
-        KeySpec::later("grpc", "Asks the gRPC health service.", "use `http` or `tcp = true`"),
+        KeySpec::absent(
+            "grpc",
+            Kind::Text {
+                form: "the name of a gRPC service, or \"\" for the whole server",
+                example: "shop.Cart",
+            },
+            "",
+            "Asks the gRPC health service (`grpc.health.v1`) for this name; needs `protocol = \"h2\"`.",
+        ),
         KeySpec::value(
             "interval",
             Kind::Duration(PAUSE),
@@ -89,7 +97,7 @@ pub(crate) static HEALTH: TableSpec = TableSpec {
             "host",
             Kind::Text { form: "a host name, with a port where needed", example: "cart.internal" },
             "the endpoint's address",
-            "The Host of an `http` probe.",
+            "The Host of an `http` probe, the authority of a `grpc` probe.",
         ),
         KeySpec::absent(
             "port",

@@ -55,6 +55,18 @@ fn several_tables_are_several_probes_in_the_written_order() {
 }
 
 #[test]
+fn a_probe_of_grpc_asks_for_a_service_or_the_whole_server() {
+    for (written, name, host) in [
+        ("{ grpc = \"shop.Cart\" }", "shop.Cart", None),
+        ("{ grpc = \"\", host = \"a.test\", tcp = false }", "", Some("a.test".to_owned())),
+    ] {
+        let read = service(&format!("endpoints = [\"a:1\"]\nprotocol = \"h2\"\nhealth = {written}")).health;
+        assert_eq!(read[0].probe, ProbeKind::Grpc { service: name.to_owned(), host });
+        assert!(read[0].http2);
+    }
+}
+
+#[test]
 fn the_failing_interval_follows_the_interval_within_its_bounds() {
     for (interval, failing) in
         [(10, 10), (100, 100), (200, 100), (400, 100), (404, 101), (3_600_000, 900_000)]

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use isobar_core::{FailureClass, InFlight, Instant, MemberIndex, Outcome};
 use isobar_http1::{Framing, HeadLimits, HeadProgress, Reject};
@@ -21,6 +22,10 @@ use crate::view::View;
 /// default; fields beyond 256 are a loop somewhere.
 const RESPONSE_LIMITS: HeadLimits =
     HeadLimits { head_bytes: 64 * 1024, target_bytes: 64 * 1024, n_headers: 256 };
+
+/// Calls whose callers gave them less time than this say nothing of the connection that they were on: deadlines pass all
+/// day, and connections would be made anew by whoever sets short ones.
+const SILENCE_MIN: Duration = Duration::from_secs(1);
 
 /// The request's way to the endpoint.
 pub(super) struct Upload {
@@ -122,6 +127,7 @@ impl Call<'_> {
             endpoint: &view.member(index).endpoint,
             upgrade: self.upgrade,
             request_id: &self.record.request_id,
+            grpc_timeout: self.record.grpc.and_then(|_| self.rest()),
         };
         heads::write_request(request, head, &facts, &mut lead);
         let chunked = request.framing == Framing::Chunked;
@@ -205,8 +211,13 @@ impl Call<'_> {
             Step::Expired => (Refusal::UpstreamTimeout, AttemptFailure::Timeout),
             _ => (Refusal::UpstreamReset, AttemptFailure::Reset),
         };
+        let request_expired = self.limit.is_some() && limit == self.limit;
         if kind == AttemptFailure::Timeout {
-            upstream.stream.give_up();
+            if !(request_expired && self.caller_set_limit) {
+                upstream.stream.give_up();
+            } else if self.worker.now().since(self.record.arrived) >= SILENCE_MIN {
+                upstream.stream.give_up_if_silent();
+            }
         }
         let stale = kind == AttemptFailure::Reset && upstream.reused && self.scratch.up.is_empty();
         let failure = Failure {
@@ -215,7 +226,7 @@ impl Call<'_> {
             unsent: upload.pump.n_written == 0 || upstream.stream.is_unprocessed(),
             restartable: upload.pump.can_restart(),
             stale,
-            request_expired: self.limit.is_some() && limit == self.limit,
+            request_expired,
             message_end: if upload.pump.source_is_done() {
                 Some(upload.pump.source_end())
             } else if upload.pump.can_restart() {
@@ -248,7 +259,7 @@ impl Call<'_> {
             return Poll::Ready(step);
         }
         let finished = upload.pump.is_finished() || upload.stopped;
-        if finished && self.caller_is_gone(cx) {
+        if self.caller_has_left(cx, upload) {
             return Poll::Ready(Step::CallerGone);
         }
         let progressed = before != upload.pump.n_written + upload.pump.n_bytes;
@@ -357,8 +368,16 @@ impl Call<'_> {
         }
     }
 
+    /// Whether the caller is gone, as far as the upload does not find it out: that reads, unless it waits for the endpoint.
+    pub(super) fn caller_has_left(&mut self, cx: &mut Context<'_>, upload: &Upload) -> bool {
+        if upload.pump.is_finished() || upload.stopped {
+            return self.caller_is_gone(cx);
+        }
+        upload.pump.waits_for_sink() && self.connection.stream.is_reset(cx)
+    }
+
     /// Whether the caller closed or reset its connection while it waits; bytes of a next request are kept.
-    pub(super) fn caller_is_gone(&mut self, cx: &mut Context<'_>) -> bool {
+    fn caller_is_gone(&mut self, cx: &mut Context<'_>) -> bool {
         while self.scratch.down.room_len() > 0 {
             match self.connection.stream.poll_read(cx, self.scratch.down.room()) {
                 Poll::Pending => return false,

@@ -15,6 +15,7 @@ use super::attempt::{Attempt, Failure};
 use super::{End, body_gone};
 use crate::connection::Connection;
 use crate::generation::{Cluster, Terms};
+use crate::grpc;
 use crate::heads;
 use crate::metrics::{AttemptFailure, ServiceCounters};
 use crate::plan::{RoutePlan, ServicePlan};
@@ -41,8 +42,10 @@ pub(super) struct Call<'a> {
     pub(super) head_len: usize,
     pub(super) body_idle: Duration,
     pub(super) body_max: u64,
-    /// End of the whole request, where the route bounds it.
+    /// End of the whole request, where the route or the caller bounds it.
     pub(super) limit: Option<Instant>,
+    /// The caller of a gRPC call set that end.
+    pub(super) caller_set_limit: bool,
     /// The caller asked for an upgrade that the route allows.
     pub(super) upgrade: bool,
     /// The caller is one of `trusted_proxies`.
@@ -74,7 +77,16 @@ pub(super) async fn forward(
     let trusted = connection
         .peer
         .is_some_and(|(ip, _)| plan.trusted_proxies.iter().any(|network| network.contains(&ip)));
-    let limit = route.timeout.map(|timeout| record.arrived.after(timeout));
+    let asked = match record.grpc.map(|_| grpc::timeout(&scratch.request, head)) {
+        None => None,
+        Some(Ok(asked)) => asked,
+        Some(Err(refusal)) => {
+            let message_end = body_gone::end_of_buffered_body(scratch, head_len);
+            return End::Refused { refusal, message_end };
+        }
+    };
+    let timeout = [route.timeout, asked].into_iter().flatten().min();
+    let limit = timeout.map(|timeout| record.arrived.after(timeout));
     let call = Call {
         connection,
         scratch,
@@ -88,6 +100,7 @@ pub(super) async fn forward(
         body_idle,
         body_max,
         limit,
+        caller_set_limit: asked.is_some() && timeout == asked,
         upgrade,
         trusted,
     };
@@ -142,6 +155,9 @@ impl Call<'_> {
         // What the last failed attempt would be answered with.
         let mut last = Refusal::NoEndpoints;
         loop {
+            if self.record.grpc.is_some() && self.rest().is_some_and(|rest| rest.is_zero()) {
+                return self.refused(Refusal::UpstreamTimeout);
+            }
             let index = match self.pick(&view, &mut tried, last) {
                 Ok(index) => index,
                 Err(refusal) => return self.refused(refusal),
@@ -178,6 +194,11 @@ impl Call<'_> {
             self.record.retried_for = Some(AttemptFailure::ALL[failure.kind as usize].1);
             self.counters.retries.add(1);
         }
+    }
+
+    /// What is left of the time of the whole request, where that is bounded.
+    pub(super) fn rest(&self) -> Option<Duration> {
+        self.limit.map(|limit| limit.since(self.worker.now()))
     }
 
     /// The endpoint of the next attempt; `last` is what the attempts so far came to.

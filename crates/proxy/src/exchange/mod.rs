@@ -20,6 +20,7 @@ mod tunnel;
 
 use crate::connection::Connection;
 use crate::generation::Terms;
+use crate::grpc::GrpcCall;
 use crate::plan::ActionPlan;
 use crate::record::Record;
 use crate::refusal::{ErrorCode, Form, Refusal};
@@ -60,6 +61,7 @@ pub(crate) async fn run(
 ) -> After {
     let mut record = Record::new(terms.worker().now());
     record.bytes_in = head_len as u64;
+    record.grpc = GrpcCall::of(&connection.stream, &scratch.request, &scratch.down.filled()[..head_len]);
     let end = serve(connection, terms, scratch, head_len, &mut record).await;
     let after = match end {
         End::Answered { message_end, keep_alive } => {
@@ -92,7 +94,7 @@ pub(crate) async fn run(
         End::Broken => After::Close,
         End::Cancelled => {
             record.error = Some(ErrorCode::Cancelled);
-            record.status = ErrorCode::Cancelled.status();
+            record.status = ErrorCode::Cancelled.status().http;
             After::Close
         }
     };
@@ -149,7 +151,8 @@ async fn refuse(
     keep_alive: bool,
 ) {
     let (json, head_only) = local::wishes(scratch);
-    send_refusal(connection, terms, scratch, record, refusal, Form { json, head_only, keep_alive }).await;
+    let form = Form { json, head_only, keep_alive, grpc: record.grpc.is_some() };
+    send_refusal(connection, terms, scratch, record, refusal, form).await;
 }
 
 /// Sends a refusal of a request whose head was not understood.
@@ -160,7 +163,8 @@ pub(crate) async fn refuse_unparsed(
     record: &mut Record,
     refusal: Refusal,
 ) {
-    let form = Form { json: false, head_only: false, keep_alive: false };
+    record.grpc = GrpcCall::of_unparsed(&connection.stream, scratch.down.filled());
+    let form = Form { grpc: record.grpc.is_some(), ..Form::default() };
     send_refusal(connection, terms, scratch, record, refusal, form).await;
 }
 
@@ -174,7 +178,7 @@ async fn send_refusal(
 ) {
     record.error = Some(refusal.code());
     record.rule = refusal.rule();
-    record.status = refusal.code().status();
+    record.status = if form.grpc { 200 } else { refusal.code().status().http };
     let mut out = std::mem::take(&mut scratch.to_caller);
     out.clear();
     refusal.write(form, &mut out);

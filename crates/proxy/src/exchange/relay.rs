@@ -10,7 +10,7 @@ use super::attempt::{Answered, Upload};
 use super::forward::Call;
 use crate::heads::{self, ResponseShape};
 use crate::pump::{Pump, PumpError};
-use crate::refusal::Refusal;
+use crate::refusal::{ErrorCode, Refusal, write_grpc_status};
 use crate::upstream::Upstream;
 use crate::view::View;
 
@@ -46,6 +46,9 @@ impl Call<'_> {
     pub(super) async fn relay(mut self, answered: Answered) -> End {
         let Answered { mut upstream, mut upload, guard, head_len } = answered;
         self.record.status = self.scratch.response.status;
+        if let Some(call) = &mut self.record.grpc {
+            call.note_head(&self.scratch.response, &self.scratch.up.filled()[..head_len]);
+        }
         if self.scratch.response.status == 101 {
             if !self.upgrade || self.scratch.response.upgrade.is_none() {
                 guard.finish(Outcome::Failure(FailureClass::BadResponse));
@@ -66,6 +69,7 @@ impl Call<'_> {
         let reusable = self.is_reusable(&upload, &download);
         let uploaded = upload.pump.is_finished();
         let message_end = upload.pump.source_end();
+        let ending = self.end_call(&relayed, &download);
         self.scratch.to_caller = download.into_lead();
         self.scratch.to_endpoint = upload.pump.into_lead();
         self.scratch.up.consume(self.scratch.up.len());
@@ -83,8 +87,11 @@ impl Call<'_> {
             }
             Relayed::Cut(outcome) => {
                 guard.finish(outcome);
-                self.record.error = Some(crate::refusal::ErrorCode::UpstreamReset);
-                if shape.until_close {
+                if let Some(ending) = ending {
+                    if self.connection.write_all(&ending, self.body_idle).await {
+                        self.record.bytes_out += ending.len() as u64;
+                    }
+                } else if shape.until_close {
                     // Only a reset tells this caller that the body is not whole.
                     self.connection.stream.reset_on_close();
                 }
@@ -92,7 +99,7 @@ impl Call<'_> {
             }
             Relayed::Abandoned | Relayed::Stalled => {
                 guard.finish(Outcome::Cancelled);
-                self.record.error = Some(crate::refusal::ErrorCode::Cancelled);
+                self.record.error = Some(ErrorCode::Cancelled);
                 End::Broken
             }
         }
@@ -113,11 +120,35 @@ impl Call<'_> {
         Pump::new(scratch.response.framing, shape.chunked, lead, 0)
     }
 
-    fn finish(&self, guard: InFlight<View>) {
-        guard.finish(if self.record.status >= 500 {
-            Outcome::Failure(FailureClass::Status)
+    /// Notes how an answer ended; for a gRPC call that was cut between two pieces gives what ends it with a status, so
+    /// that its caller hears more than that the stream was reset.
+    fn end_call(&mut self, relayed: &Relayed, download: &Pump) -> Option<Vec<u8>> {
+        let Relayed::Cut(outcome) = relayed else {
+            if let Some(call) = &mut self.record.grpc {
+                call.note_trailers(download.trailers());
+            }
+            return None;
+        };
+        let timed_out = *outcome == Outcome::Timeout && self.record.grpc.is_some();
+        let (code, sentence) = if timed_out {
+            (ErrorCode::UpstreamTimeout, Refusal::UpstreamTimeout.sentence())
         } else {
-            Outcome::Success
+            (ErrorCode::UpstreamReset, "the service broke off its answer")
+        };
+        self.record.error = Some(code);
+        if self.record.grpc.is_none() || self.record.status != 200 {
+            return None;
+        }
+        let mut lines = Vec::new();
+        write_grpc_status(code, sentence, &mut lines);
+        download.ending(&lines)
+    }
+
+    fn finish(&self, guard: InFlight<View>) {
+        guard.finish(match self.record.grpc {
+            Some(call) if self.record.status == 200 => call.outcome(),
+            _ if self.record.status >= 500 => Outcome::Failure(FailureClass::Status),
+            _ => Outcome::Success,
         });
     }
 
@@ -155,8 +186,7 @@ impl Call<'_> {
             }
             Poll::Pending => {}
         }
-        let uploaded = upload.pump.is_finished() || upload.stopped;
-        if uploaded && self.caller_is_gone(cx) {
+        if self.caller_has_left(cx, upload) {
             return Poll::Ready(Relayed::Abandoned);
         }
         if !*armed || before != download.n_written + upload.pump.n_written {

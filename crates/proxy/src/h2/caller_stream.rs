@@ -93,7 +93,8 @@ impl CallerStream {
         if self.incoming.is_ended() { self.poll_gone(cx).map(Err) } else { self.incoming.poll_ready(cx) }
     }
 
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+    /// Ready when the caller has reset the stream, or is gone.
+    pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         let reset = match &mut self.answer {
             Answer::Head(respond) => respond.poll_reset(cx),
             Answer::Body(outgoing) => outgoing.poll_reset(cx),

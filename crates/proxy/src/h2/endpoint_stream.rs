@@ -34,6 +34,8 @@ pub(crate) struct EndpointStream {
     /// The endpoint has not begun with the request and never will.
     is_unprocessed: bool,
     lease: Lease,
+    /// What `Link::n_heard` was when this began.
+    n_heard: u64,
 }
 
 /// One of the streams that a link counts.
@@ -86,12 +88,14 @@ impl EndpointStream {
             progress: HeadProgress::default(),
             parsed: RequestHead::new(),
         };
+        let n_heard = link.n_heard();
         Self {
             request: Request::Head(Box::new(heading)),
             answer: Answer::Unasked,
             method: Method::Other,
             is_unprocessed: false,
             lease: Lease(link),
+            n_heard,
         }
     }
 
@@ -107,6 +111,13 @@ impl EndpointStream {
     /// Says that the endpoint did not answer in time: as with HTTP/1.1, no request comes after this one on its connection.
     pub(crate) fn give_up(&self) {
         self.lease.0.retire();
+    }
+
+    /// The same, unless something came on the connection meanwhile: then it is this request alone that takes long.
+    pub(crate) fn give_up_if_silent(&self) {
+        if self.lease.0.n_heard() == self.n_heard {
+            self.give_up();
+        }
     }
 
     fn fail(&mut self, error: h2::Error) -> io::Error {

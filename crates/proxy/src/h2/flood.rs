@@ -17,21 +17,25 @@ use super::frames::{ACK, CONTINUATION, DATA, Frame, Frames, HEADERS, PING, RST_S
 /// Over this time frames are counted together.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// PING and SETTINGS in a window: each makes us send an answer. The habit of libraries that measure the path by PING is
-/// at most ten a second.
+/// PING and SETTINGS in a window, beyond which they must be fewer than a number for what was asked and sent: each makes us
+/// send an answer. Libraries that measure the path by PING do so ten times a second, or for each answer that comes.
 const ANSWERED_MAX: u32 = 200;
 
-/// `RST_STREAM` in a window, beyond which they must be fewer than half of the requests. A page that is left cancels what it
+/// `RST_STREAM` of young streams in a window, beyond which they must be fewer than half of the requests. A page that is left cancels what it
 /// has open, at most a hundred or so; who cancels everything that it asks for is not in want of answers.
 const RESETS_MAX: u32 = 200;
 
-/// PRIORITY, unknown frames and `WINDOW_UPDATE` in a window, beyond which they must be fewer than a number for each
-/// frame that was sent: cheap to take, but not free.
+/// PRIORITY, unknown frames and `WINDOW_UPDATE` in a window, beyond which they must be fewer than a number for what was
+/// asked and sent: cheap to take, but not free.
 const IDLE_MAX: u32 = 2_000;
 
-/// `WINDOW_UPDATE` that a caller may send for each of these bytes sent to it: the smallest frame that we make of a body
-/// that is there is larger.
-const BYTES_PER_UPDATE: u64 = 256;
+/// A caller may send one such frame for each of these bytes sent to it: a frame with a short message of gRPC, and more than
+/// the answer to a PING.
+const BYTES_PER_FRAME: u64 = 32;
+
+/// The same for each request: clients of gRPC speak of the windows of the stream and of the connection before and after each
+/// short answer, and measure the path.
+const FRAMES_PER_REQUEST: u64 = 4;
 
 /// Why a connection was closed before its caller did, as a metric's label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,11 +86,15 @@ pub(super) struct Meter {
     rates: Rates,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Rates {
     window_began: Instant,
     now: Counts,
     before: Counts,
+    newest: u32,
+    /// What `newest` was when the window before and the present one began: streams up to the first are older than a
+    /// window, and their resets are those of callers that waited, as for a deadline.
+    newest_at: [u32; 2],
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -101,8 +109,7 @@ struct Counts {
 impl Meter {
     /// For a connection that begins with `preface_len` bytes that are no frame.
     pub(super) fn new(preface_len: usize) -> Self {
-        let rates = Rates { window_began: Instant(0), now: Counts::default(), before: Counts::default() };
-        Self { frames: Frames::new(preface_len), rates }
+        Self { frames: Frames::new(preface_len), rates: Rates::default() }
     }
 
     /// Counts bytes that were sent.
@@ -131,6 +138,7 @@ impl Rates {
             DATA | CONTINUATION => return None,
             HEADERS => {
                 self.now.requests += 1;
+                self.newest = self.newest.max(frame.stream);
                 return None;
             }
             _ => {}
@@ -140,12 +148,15 @@ impl Rates {
             self.before = self.now;
             self.now = Counts::default();
             self.window_began = now;
+            self.newest_at = [self.newest_at[1], self.newest];
         }
         match frame.kind {
             SETTINGS | PING if frame.flags & ACK == 0 => {
                 self.now.answered += 1;
-                (self.now.answered > ANSWERED_MAX).then_some(CloseReason::PingFlood)
+                let too_many = self.now.answered > ANSWERED_MAX && self.is_beyond_measure(self.now.answered);
+                too_many.then_some(CloseReason::PingFlood)
             }
+            RST_STREAM if frame.stream <= self.newest_at[0] => None,
             RST_STREAM => {
                 self.now.resets += 1;
                 let requests = self.now.requests + self.before.requests;
@@ -154,11 +165,17 @@ impl Rates {
             }
             _ => {
                 self.now.idle += 1;
-                let sent = (self.now.bytes_sent + self.before.bytes_sent) / BYTES_PER_UPDATE;
-                let too_many = self.now.idle > IDLE_MAX && u64::from(self.now.idle) > sent;
+                let too_many = self.now.idle > IDLE_MAX && self.is_beyond_measure(self.now.idle);
                 too_many.then_some(CloseReason::IdleFlood)
             }
         }
+    }
+
+    /// Whether so many frames are more than what was asked and sent explains.
+    fn is_beyond_measure(&self, n: u32) -> bool {
+        let sent = (self.now.bytes_sent + self.before.bytes_sent) / BYTES_PER_FRAME;
+        let asked = u64::from(self.now.requests + self.before.requests) * FRAMES_PER_REQUEST;
+        u64::from(n) > sent + asked
     }
 }
 
@@ -187,7 +204,7 @@ mod tests {
     #[test]
     fn the_verdict_does_not_depend_on_how_bytes_were_split() {
         let pings = vec![frame(6, 0, 8); ANSWERED_MAX as usize + 1];
-        let resets = vec![frame(3, 0, 4); RESETS_MAX as usize + 1];
+        let resets = vec![on_stream(1, 3, 0, 4); RESETS_MAX as usize + 1];
         let priorities = vec![frame(2, 0, 5); IDLE_MAX as usize + 1];
         for piece in [1, 7, 8192] {
             assert_eq!(verdict(&pings, piece), Some(CloseReason::PingFlood));
@@ -216,6 +233,43 @@ mod tests {
             .map(|n| if n % 3 == 2 { frame(3, 0, 4) } else { on_stream(n * 2 + 1, 1, 5, 9) })
             .collect();
         assert_eq!(verdict(&frames, 1000), None);
+    }
+
+    #[test]
+    fn windows_that_are_updated_for_each_request_are_no_flood() {
+        let frames: Vec<_> = (0..9000_u16)
+            .map(|n| if n % 3 == 0 { on_stream(n * 2 + 1, 1, 5, 9) } else { frame(8, 0, 4) })
+            .collect();
+        assert_eq!(verdict(&frames, 1000), None);
+        let updates: Vec<_> = frames.into_iter().filter(|frame| frame[3] == 8).collect();
+        assert_eq!(verdict(&updates, 1000), Some(CloseReason::IdleFlood));
+    }
+
+    #[test]
+    fn a_ping_for_each_request_is_no_flood() {
+        let frames: Vec<_> = (0..9000_u16)
+            .map(|n| if n % 2 == 0 { on_stream(n + 1, 1, 5, 9) } else { frame(6, 0, 8) })
+            .collect();
+        assert_eq!(verdict(&frames, 1000), None);
+    }
+
+    #[test]
+    fn resets_of_requests_that_were_waited_for_are_no_flood() {
+        let close = |n_seconds: u64| {
+            let mut meter = Meter::new(0);
+            let n = RESETS_MAX as u16 + 1;
+            let opened: Vec<u8> = (0..n).flat_map(|n| on_stream(n * 2 + 1, 1, 5, 9)).collect();
+            assert_eq!(meter.received(&opened, || Instant(0)), Ok(()));
+            for second in 1..=n_seconds {
+                let now = Instant(second * WINDOW.as_nanos() as u64);
+                assert_eq!(meter.received(&frame(6, 0, 8), || now), Ok(()));
+            }
+            let resets: Vec<u8> = (0..n).flat_map(|n| on_stream(n * 2 + 1, 3, 0, 4)).collect();
+            let now = Instant(n_seconds * WINDOW.as_nanos() as u64 + 1);
+            meter.received(&resets, || now).err().map(|(verdict, _)| verdict.close)
+        };
+        assert_eq!(close(1), Some(CloseReason::ResetFlood), "not yet a second old for sure");
+        assert_eq!(close(2), None);
     }
 
     #[test]

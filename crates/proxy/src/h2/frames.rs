@@ -37,7 +37,7 @@ pub(super) struct Frame {
     pub(super) kind: u8,
     pub(super) flags: u8,
     len: usize,
-    stream: u32,
+    pub(super) stream: u32,
 }
 
 impl Frame {

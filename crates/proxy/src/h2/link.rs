@@ -55,6 +55,8 @@ pub(crate) struct Link {
     is_used: Cell<bool>,
     /// No more requests are put on it.
     is_retired: Cell<bool>,
+    /// Reads that brought something, counted on the wire.
+    n_heard: Rc<Cell<u64>>,
     clock: Clock,
 }
 
@@ -77,6 +79,7 @@ impl Link {
             idle_since: Cell::new(now),
             is_used: Cell::new(false),
             is_retired: Cell::new(false),
+            n_heard: Rc::default(),
             clock,
         })
     }
@@ -94,6 +97,11 @@ impl Link {
     /// Lets it end with the streams that it has: a request on it was given up, so it may lead nowhere.
     pub(super) fn retire(&self) {
         self.is_retired.set(true);
+    }
+
+    /// A number that changes when anything comes from the endpoint.
+    pub(super) fn n_heard(&self) -> u64 {
+        self.n_heard.get()
     }
 
     /// Ready when it is open or never will be.
@@ -261,7 +269,7 @@ async fn drive(
         Ok(Err(error)) => return link.change(State::Failed(Rc::new(error))),
         Err(_) => return link.change(State::Failed(Rc::new(timed_out()))),
     };
-    let handshake = builder().handshake::<_, Bytes>(Wire::to_endpoint(stream));
+    let handshake = builder().handshake::<_, Bytes>(Wire::to_endpoint(stream, Rc::clone(&link.n_heard)));
     let (sender, connection) = match tokio::time::timeout_at(over, handshake).await {
         Ok(Ok(made)) => made,
         Ok(Err(error)) => return link.change(State::Failed(Rc::new(super::gone(error).into()))),

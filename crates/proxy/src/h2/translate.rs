@@ -237,7 +237,10 @@ pub(super) fn response(parsed: &ResponseHead, head: &[u8]) -> Result<Response<()
     *response.status_mut() = StatusCode::from_u16(parsed.status).map_err(|_| Untranslatable)?;
     let fields = response.headers_mut();
     fields.try_reserve(parsed.fields.len()).map_err(|_| Untranslatable)?;
-    append_parsed(parsed.fields.iter().filter(|field| may_go_on(field.id)), head, fields)?;
+    // A gRPC answer that is a head alone ends with it; the length came with the text of HTTP/1.1.
+    let is_call_ended = parsed.find(HeaderId::GrpcStatus, head).is_some();
+    let goes_on = |id| may_go_on(id) && !(is_call_ended && id == HeaderId::ContentLength);
+    append_parsed(parsed.fields.iter().filter(|field| goes_on(field.id)), head, fields)?;
     Ok(response)
 }
 

@@ -21,6 +21,8 @@ pub(super) struct Wire {
     /// Read already.
     first: Vec<u8>,
     watch: Option<Watch>,
+    /// Counts the reads that brought something.
+    n_heard: Option<Rc<Cell<u64>>>,
 }
 
 /// Whoever watches a connection for floods.
@@ -40,12 +42,12 @@ impl Wire {
         verdict: Rc<Cell<Option<Verdict>>>,
     ) -> Self {
         let meter = Meter::new(preface_len);
-        Self { stream, first, watch: Some(Watch { meter, worker, verdict }) }
+        Self { stream, first, watch: Some(Watch { meter, worker, verdict }), n_heard: None }
     }
 
     /// A connection to an endpoint, which is trusted not to flood.
-    pub(super) fn to_endpoint(stream: Stream) -> Self {
-        Self { stream, first: Vec::new(), watch: None }
+    pub(super) fn to_endpoint(stream: Stream, n_heard: Rc<Cell<u64>>) -> Self {
+        Self { stream, first: Vec::new(), watch: None, n_heard: Some(n_heard) }
     }
 }
 
@@ -79,6 +81,9 @@ impl AsyncRead for Wire {
             if this.first.is_empty() {
                 this.first = Vec::new();
             }
+        }
+        if let Some(n_heard) = &this.n_heard {
+            n_heard.set(n_heard.get().wrapping_add(1));
         }
         if let Some(watch) = &mut this.watch {
             let n_read = into.filled().len() - before;
