@@ -48,19 +48,36 @@ impl Layout {
         Ok(folder)
     }
 
-    /// Writes a template with each `@NAME@` replaced into `folder` and returns the path of the result.
+    /// Writes a template into `folder` and returns the path of the result: each `@NAME@` is replaced, and a line
+    /// `@tag: rest` is `rest` where the tag is among `tags`, and left out where not.
     pub(crate) fn render(
         &self,
         template: &str,
         folder: &Path,
+        tags: &[&str],
         values: &[(&str, &str)],
     ) -> Result<PathBuf, BenchError> {
         let from = self.template(template);
         let text = fs::read_to_string(&from).map_err(BenchError::file(&from))?;
         let to = folder.join(template);
-        fs::write(&to, fill(&text, values)).map_err(BenchError::file(&to))?;
+        fs::write(&to, fill(&choose(&text, tags), values)).map_err(BenchError::file(&to))?;
         Ok(to)
     }
+}
+
+/// `text` without the lines of tags that are not among `tags`, and without the tags of the others.
+fn choose(text: &str, tags: &[&str]) -> String {
+    let mut chosen = String::with_capacity(text.len());
+    for line in text.lines() {
+        let tagged = line.strip_prefix('@').and_then(|line| line.split_once(": "));
+        match tagged.filter(|(tag, _)| !tag.contains('@')) {
+            Some((tag, _)) if !tags.contains(&tag) => continue,
+            Some((_, rest)) => chosen.push_str(rest),
+            None => chosen.push_str(line),
+        }
+        chosen.push('\n');
+    }
+    chosen
 }
 
 /// `text` with each `@NAME@` replaced by its value.
@@ -70,7 +87,14 @@ fn fill(text: &str, values: &[(&str, &str)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::fill;
+    use super::{choose, fill};
+
+    #[test]
+    fn a_tagged_line_stands_only_where_its_tag_is_asked_for() {
+        let text = "always\n@tls:  secret\n@plain: open\n@X@: value\n";
+        assert_eq!(choose(text, &["tls"]), "always\n secret\n@X@: value\n");
+        assert_eq!(choose(text, &[]), "always\n@X@: value\n");
+    }
 
     #[test]
     fn every_occurrence_of_a_name_is_replaced_and_nothing_else() {

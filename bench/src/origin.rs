@@ -1,35 +1,43 @@
-//! The two origins behind every peer, and what they answer.
+//! The two origins behind every peer, and what they answer: nginx for HTTP/1.1, our own for gRPC, which nginx cannot be.
 
 use std::fs;
 use std::net::SocketAddr;
 
 use crate::error::BenchError;
+use crate::grpc::GrpcOrigin;
 use crate::layout::Layout;
 use crate::process::{LOAD_CORE, Running, free_address, pinned};
+use crate::workload::Front;
 
 /// Length of the body behind `/small` and `/post`, in bytes.
 const SMALL: usize = 128;
 /// Length of the body behind `/64k`, in bytes.
 const LARGE: usize = 64 * 1024;
 
-/// Two nginx processes on the load core; stopped on drop.
+/// Two of a kind on the load core; stopped on drop.
 #[derive(Debug)]
 pub(crate) struct Origins {
-    addresses: [SocketAddr; 2],
+    /// Of those that speak HTTP/1.1.
+    http1: [SocketAddr; 2],
     _running: [Running; 2],
+    grpc: [GrpcOrigin; 2],
 }
 
 impl Origins {
-    /// Starts both and waits until they listen.
+    /// Starts all and waits until they listen; those that are not asked cost nothing.
     pub(crate) fn start(layout: &Layout) -> Result<Self, BenchError> {
         let (a, first) = start_one(layout, "origin-a")?;
         let (b, second) = start_one(layout, "origin-b")?;
-        Ok(Self { addresses: [a, b], _running: [first, second] })
+        let grpc = [GrpcOrigin::start()?, GrpcOrigin::start()?];
+        Ok(Self { http1: [a, b], _running: [first, second], grpc })
     }
 
-    /// Where they listen.
-    pub(crate) fn addresses(&self) -> [SocketAddr; 2] {
-        self.addresses
+    /// Where those listen that stand behind `front`.
+    pub(crate) fn addresses(&self, front: Front) -> [SocketAddr; 2] {
+        match front {
+            Front::Http1 | Front::Tls | Front::H2 => self.http1,
+            Front::Grpc => self.grpc.each_ref().map(GrpcOrigin::address),
+        }
     }
 }
 
@@ -56,7 +64,7 @@ fn start_one(layout: &Layout, name: &str) -> Result<(SocketAddr, Running), Bench
     let run = folder.display().to_string();
     let small = String::from_utf8_lossy(&small_body()).into_owned();
     let values = [("RUN", &*run), ("ROOT", &run), ("LISTEN", &address.to_string()), ("SMALL", &small)];
-    let configuration = layout.render("origin.conf", &folder, &values)?;
+    let configuration = layout.render("origin.conf", &folder, &[], &values)?;
     let mut nginx = pinned(LOAD_CORE, "nginx");
     nginx.args(["-e", "stderr", "-p"]).arg(&folder).arg("-c").arg(&configuration);
     Ok((address, Running::start(nginx, &folder, address)?))
