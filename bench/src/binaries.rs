@@ -42,6 +42,15 @@ pub(crate) fn build_isobar(layout: &Layout, binaries: &Binaries) -> Result<PathB
     Ok(layout.target().join("release/isobar"))
 }
 
+/// The program of this crate that makes load and serves calls, optimised, so that it is not what a run measures.
+pub(crate) fn build_load(layout: &Layout) -> Result<&Path, BenchError> {
+    layout.own_program(|| {
+        let mut cargo = cargo(layout);
+        output_of(cargo.args(["build", "--profile", "fast", "--locked", "-p", "isobar-bench"]))?;
+        Ok(layout.target().join("fast/isobar-bench"))
+    })
+}
+
 /// The peer of `bench/pingora-peer`.
 pub(crate) fn build_pingora(layout: &Layout, _: &Binaries) -> Result<PathBuf, BenchError> {
     eprintln!("building the Pingora peer (release; minutes when it is new)");

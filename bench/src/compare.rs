@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::binaries::Binaries;
+use crate::binaries::{Binaries, build_load};
 use crate::error::BenchError;
 use crate::h2load;
 use crate::handshakes;
@@ -86,9 +86,6 @@ pub fn run(plan: &Plan) -> Result<String, BenchError> {
     let layout = Layout::of_this_checkout();
     let machine = Machine::look(&generators(&plan.workloads))?;
     let certificates = Certificates::make(&layout)?;
-    let origins = Origins::start(&layout)?;
-    let site =
-        Site { layout: &layout, origins: &origins, certificates: &certificates, binaries: &plan.binaries };
     let mut findings = Findings { versions: Vec::new(), series: Vec::new(), failed: Vec::new() };
     for front in [Front::Http1, Front::Tls, Front::H2, Front::Grpc] {
         let workloads: Vec<Workload> =
@@ -96,6 +93,13 @@ pub fn run(plan: &Plan) -> Result<String, BenchError> {
         if workloads.is_empty() {
             continue;
         }
+        let origins = Origins::start(&layout, front)?;
+        let site = Site {
+            layout: &layout,
+            origins: &origins,
+            certificates: &certificates,
+            binaries: &plan.binaries,
+        };
         let mut peers = start_all(&site, plan, front, &mut findings);
         for workload in workloads {
             measure_workload(&site, plan, workload, &mut peers, &mut findings);
@@ -205,21 +209,20 @@ struct Source<'a> {
 impl Source<'_> {
     /// Makes the load for `seconds`, and refuses it if anything went wrong.
     fn run(&self, seconds: u32) -> Result<Load, BenchError> {
-        if self.workload == Workload::Handshake {
-            let config = self.site.certificates.callers(&[])?;
-            return handshakes::run(self.peer.address, &config, self.workload, seconds);
-        }
         self.read(&output_of(&mut self.program(seconds)?)?)
     }
 
-    /// The program that makes the load, where one does.
+    /// The program that makes the load.
     fn program(&self, seconds: u32) -> Result<Command, BenchError> {
         let (workload, address) = (self.workload, self.peer.address);
+        let Site { layout, certificates, .. } = self.site;
+        if workload == Workload::Handshake {
+            return Ok(handshakes::command(build_load(layout)?, certificates, workload, address, seconds));
+        }
         if workload.is_http2() {
-            let folder = self.site.layout.fresh_run_folder("h2load")?;
+            let folder = layout.fresh_run_folder("h2load")?;
             return h2load::command(&folder, workload, address, self.connections, seconds);
         }
-        let Site { layout, certificates, .. } = self.site;
         Ok(load::command(layout, certificates, workload, address, self.connections, seconds))
     }
 
@@ -233,9 +236,6 @@ impl Source<'_> {
 
     /// System calls per request.
     fn count_calls(&self) -> Result<f64, BenchError> {
-        if self.workload == Workload::Handshake {
-            return Err(BenchError::Usage("calls are only counted under a program's load".to_owned()));
-        }
         let folder = self.site.layout.fresh_run_folder("perf")?;
         let (output, calls) = measure::count_system_calls(self.peer.pid(), &self.program(1)?, &folder)?;
         Ok(calls as f64 / self.read(&output)?.requests as f64)

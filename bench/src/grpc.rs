@@ -1,29 +1,24 @@
-//! Origins of the gRPC comparison: one unary method over HTTP/2 in the clear, on the load core, in this process.
+//! The origin of the gRPC comparison: one unary method over HTTP/2 in the clear.
 //!
-//! Invariants: an origin answers with the message that it was sent, after it has read all of it, and closes with the
-//! trailer `grpc-status: 0`; its thread ends when its handle is dropped.
+//! Invariants: it answers with the message that it was sent, after it has read all of it, and closes with the trailer
+//! `grpc-status: 0`.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::thread;
+use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
 use h2::server::SendResponse;
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
 use crate::error::BenchError;
 use crate::origin::small_body;
-use crate::process::{LOAD_CORE, pin_this_thread, runtime};
+use crate::process::runtime;
 
 /// The method that is called.
 pub(crate) const PATH: &str = "/bench.Echo/Unary";
 /// The content type of calls and answers.
 pub(crate) const CONTENT_TYPE: &str = "application/grpc";
-/// Why no error of a thread's own making goes unseen: the run's validation finds an origin that does not answer.
-const THREAD: &str = "grpc-origin";
-
 /// The message of every call and answer: not compressed, four bytes of length, a body.
 pub(crate) fn message() -> Vec<u8> {
     let body = small_body();
@@ -43,52 +38,15 @@ pub(crate) fn call(uri: &str) -> Result<Request<()>, http::Error> {
         .body(())
 }
 
-/// A running origin; it ends on drop.
-#[derive(Debug)]
-pub(crate) struct GrpcOrigin {
-    address: SocketAddr,
-    /// Dropped, it ends the thread.
-    _life: oneshot::Sender<()>,
+/// Serves on `address` until the process ends.
+pub fn serve_grpc(address: SocketAddr) -> Result<(), BenchError> {
+    let runtime = runtime()?;
+    let ended = LocalSet::new().block_on(&runtime, accept(address));
+    ended.map_err(|error| BenchError::Machine(format!("the gRPC origin on {address}: {error}")))
 }
 
-impl GrpcOrigin {
-    /// Starts one; it listens when this returns.
-    pub(crate) fn start() -> Result<Self, BenchError> {
-        let failed = |error: &dyn std::error::Error| BenchError::Machine(format!("no gRPC origin: {error}"));
-        let (life, ended) = oneshot::channel::<()>();
-        let listener =
-            std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| failed(&error))?;
-        listener.set_nonblocking(true).map_err(|error| failed(&error))?;
-        let address = listener.local_addr().map_err(|error| failed(&error))?;
-        let runtime = runtime()?;
-        let serve = move || {
-            pin_this_thread(LOAD_CORE)?;
-            LocalSet::new().block_on(&runtime, async {
-                let listener = TcpListener::from_std(listener)?;
-                tokio::select! {
-                    never = accept(&listener) => never,
-                    _ = ended => Ok(()),
-                }
-            })
-        };
-        thread::Builder::new()
-            .name(THREAD.to_owned())
-            .spawn(move || {
-                if let Err(error) = serve() {
-                    eprintln!("a gRPC origin ended: {error}");
-                }
-            })
-            .map_err(|error| failed(&error))?;
-        Ok(Self { address, _life: life })
-    }
-
-    /// Where it listens.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
-    }
-}
-
-async fn accept(listener: &TcpListener) -> std::io::Result<()> {
+async fn accept(address: SocketAddr) -> std::io::Result<()> {
+    let listener = TcpListener::bind(address).await?;
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;

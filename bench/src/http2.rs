@@ -63,7 +63,8 @@ impl Connections {
 
     /// Asks for nothing for `span`, but answers what the protocol asks by itself.
     pub(crate) fn rest(&self, span: Duration) {
-        self.runtime.block_on(tokio::time::sleep(span));
+        // The timer is made where the runtime is at hand.
+        self.runtime.block_on(async { tokio::time::sleep(span).await });
     }
 }
 

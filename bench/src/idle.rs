@@ -53,11 +53,15 @@ pub fn run_idle(plan: &IdlePlan) -> Result<String, BenchError> {
     let layout = Layout::of_this_checkout();
     let machine = Machine::look(&[])?;
     let certificates = Certificates::make(&layout)?;
-    let origins = Origins::start(&layout)?;
-    let site =
-        Site { layout: &layout, origins: &origins, certificates: &certificates, binaries: &plan.binaries };
     let mut series = Vec::new();
     for &workload in &plan.workloads {
+        let origins = Origins::start(&layout, workload.front())?;
+        let site = Site {
+            layout: &layout,
+            origins: &origins,
+            certificates: &certificates,
+            binaries: &plan.binaries,
+        };
         for name in &plan.peers {
             eprintln!("idle after {}: {name}", workload.name());
             let sizes = Peer::start(name, &site, workload.front())

@@ -1,5 +1,6 @@
 //! Where the harness finds its templates and puts what it makes.
 
+use std::cell::OnceCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,13 +10,15 @@ use crate::error::BenchError;
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
     root: PathBuf,
+    /// The harness's own program, once it is built: a run asks for it often.
+    own_program: OnceCell<PathBuf>,
 }
 
 impl Layout {
     /// The checkout that this crate was built from.
     pub(crate) fn of_this_checkout() -> Self {
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-        Self { root: here.parent().unwrap_or(here).to_path_buf() }
+        Self { root: here.parent().unwrap_or(here).to_path_buf(), own_program: OnceCell::new() }
     }
 
     /// The top folder of the checkout.
@@ -26,6 +29,17 @@ impl Layout {
     /// Cargo's target folder, which the environment may have moved.
     pub(crate) fn target(&self) -> PathBuf {
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.root.join("target"), PathBuf::from)
+    }
+
+    /// The harness's own program, built by `build` at the first call.
+    pub(crate) fn own_program(
+        &self,
+        build: impl FnOnce() -> Result<PathBuf, BenchError>,
+    ) -> Result<&Path, BenchError> {
+        match self.own_program.get() {
+            Some(built) => Ok(built),
+            None => build().map(|built| self.own_program.get_or_init(|| built).as_path()),
+        }
     }
 
     /// A committed template of `bench/peers`.

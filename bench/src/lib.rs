@@ -35,6 +35,8 @@ mod workload;
 pub use binaries::Binaries;
 pub use compare::{Plan, run};
 pub use error::BenchError;
+pub use grpc::serve_grpc;
+pub use handshakes::shake_hands;
 pub use idle::{IdlePlan, run_idle};
 pub use recipe::{BASELINE, peer_names};
 pub use workload::{Front, Suite, Workload};

@@ -3,8 +3,8 @@
 use std::fs;
 use std::net::SocketAddr;
 
+use crate::binaries::build_load;
 use crate::error::BenchError;
-use crate::grpc::GrpcOrigin;
 use crate::layout::Layout;
 use crate::process::{LOAD_CORE, Running, free_address, pinned};
 use crate::workload::Front;
@@ -17,27 +17,22 @@ const LARGE: usize = 64 * 1024;
 /// Two of a kind on the load core; stopped on drop.
 #[derive(Debug)]
 pub(crate) struct Origins {
-    /// Of those that speak HTTP/1.1.
-    http1: [SocketAddr; 2],
+    addresses: [SocketAddr; 2],
     _running: [Running; 2],
-    grpc: [GrpcOrigin; 2],
 }
 
 impl Origins {
-    /// Starts all and waits until they listen; those that are not asked cost nothing.
-    pub(crate) fn start(layout: &Layout) -> Result<Self, BenchError> {
-        let (a, first) = start_one(layout, "origin-a")?;
-        let (b, second) = start_one(layout, "origin-b")?;
-        let grpc = [GrpcOrigin::start()?, GrpcOrigin::start()?];
-        Ok(Self { http1: [a, b], _running: [first, second], grpc })
+    /// Starts those that stand behind `front`, and waits until they listen.
+    pub(crate) fn start(layout: &Layout, front: Front) -> Result<Self, BenchError> {
+        let start = if front == Front::Grpc { start_grpc } else { start_nginx };
+        let (a, first) = start(layout, "origin-a")?;
+        let (b, second) = start(layout, "origin-b")?;
+        Ok(Self { addresses: [a, b], _running: [first, second] })
     }
 
-    /// Where those listen that stand behind `front`.
-    pub(crate) fn addresses(&self, front: Front) -> [SocketAddr; 2] {
-        match front {
-            Front::Http1 | Front::Tls | Front::H2 => self.http1,
-            Front::Grpc => self.grpc.each_ref().map(GrpcOrigin::address),
-        }
+    /// Where they listen.
+    pub(crate) fn addresses(&self) -> [SocketAddr; 2] {
+        self.addresses
     }
 }
 
@@ -56,7 +51,15 @@ fn pattern(length: usize) -> Vec<u8> {
     (b'A'..=b'Z').chain(b'a'..=b'z').chain([b'.']).cycle().take(length).collect()
 }
 
-fn start_one(layout: &Layout, name: &str) -> Result<(SocketAddr, Running), BenchError> {
+fn start_grpc(layout: &Layout, name: &str) -> Result<(SocketAddr, Running), BenchError> {
+    let folder = layout.fresh_run_folder(name)?;
+    let address = free_address()?;
+    let mut origin = pinned(LOAD_CORE, build_load(layout)?);
+    origin.args(["grpc-origin", &address.to_string()]);
+    Ok((address, Running::start(origin, &folder, address)?))
+}
+
+fn start_nginx(layout: &Layout, name: &str) -> Result<(SocketAddr, Running), BenchError> {
     let folder = layout.fresh_run_folder(name)?;
     let file = folder.join("64k");
     fs::write(&file, large_body()).map_err(BenchError::file(&file))?;

@@ -17,6 +17,7 @@ use crate::workload::{Front, Workload};
 /// What all peers of a run share.
 pub(crate) struct Site<'a> {
     pub(crate) layout: &'a Layout,
+    /// Those that fit what the peers are to speak.
     pub(crate) origins: &'a Origins,
     pub(crate) certificates: &'a Certificates,
     pub(crate) binaries: &'a Binaries,
@@ -42,7 +43,7 @@ impl Peer {
         let unknown =
             || BenchError::Usage(format!("no peer here is `{name}`; there are {}", names.join(", ")));
         let recipe = recipe.ok_or_else(unknown)?;
-        let (layout, origins) = (site.layout, site.origins.addresses(front));
+        let (layout, origins) = (site.layout, site.origins.addresses());
         let binary = (recipe.find)(layout, site.binaries)?;
         let version = output_of(Command::new(&binary).arg(recipe.version))?;
         let folder = layout.fresh_run_folder(recipe.name)?;

@@ -5,7 +5,6 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -13,7 +12,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use rustix::thread::{CpuSet, sched_setaffinity};
 use tokio::runtime::{self, Runtime};
 
 use crate::error::BenchError;
@@ -45,13 +43,6 @@ pub(crate) fn pinned(core: u32, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "TERM", "taskset", "-c", &core.to_string()]).arg(program);
     command
-}
-
-/// Keeps the calling thread on `core`.
-pub(crate) fn pin_this_thread(core: u32) -> io::Result<()> {
-    let mut set = CpuSet::new();
-    set.set(core as usize);
-    Ok(sched_setaffinity(None, &set)?)
 }
 
 /// A runtime for one thread, whichever drives it.
