@@ -17,9 +17,9 @@ use crate::socket::Socket;
 
 /// Plaintext and ciphertext that wait to be sent: what one round of a body's relay hands over fits.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
-/// What one read takes from the socket: a full record with its frame. The library by itself asks for 4 KiB at a time,
-/// each a system call.
-const READ_BYTES: usize = 17 * 1024;
+/// What one read takes from the socket: as much as a full record carries, on the stack. The library by itself asks for
+/// 4 KiB at a time, each a system call.
+const READ_BYTES: usize = 16 * 1024;
 /// Plaintext above which the library takes no ciphertext until some of it was read.
 const UNREAD_BYTES_MAX: usize = 16 * 1024;
 
