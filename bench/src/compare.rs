@@ -13,7 +13,7 @@ use crate::measure;
 use crate::origin::Origins;
 use crate::peer::{Peer, Site};
 use crate::process::output_of;
-use crate::report;
+use crate::report::{self, OURS};
 use crate::secure::Certificates;
 use crate::workload::{Front, Suite, Workload};
 
@@ -78,7 +78,7 @@ pub(crate) struct Findings {
     pub(crate) failed: Vec<(String, String)>,
 }
 
-/// Makes the run, writes both reports, and returns the Markdown one.
+/// Makes the run, writes both reports, and returns the Markdown one; an error where Isobar itself failed.
 pub fn run(plan: &Plan) -> Result<String, BenchError> {
     if plan.rounds == 0 || plan.seconds == 0 || plan.connections == 0 {
         return Err(BenchError::Usage("rounds, seconds and connections must be at least 1".to_owned()));
@@ -105,7 +105,12 @@ pub fn run(plan: &Plan) -> Result<String, BenchError> {
             measure_workload(&site, plan, workload, &mut peers, &mut findings);
         }
     }
-    report::write_comparison(&layout, plan, &machine, &findings)
+    let text = report::write_comparison(&layout, plan, &machine, &findings)?;
+    // A peer that is missing leaves a comparison; without ours there is none.
+    match findings.failed.iter().find(|(peer, _)| peer == OURS) {
+        Some((_, why)) => Err(BenchError::Answer(format!("{OURS}: {why}"))),
+        None => Ok(text),
+    }
 }
 
 /// The programs that make the load.

@@ -17,7 +17,7 @@ use crate::stats::{Summary, ratio, summarise};
 use crate::workload::{Suite, Workload};
 
 /// The peer that ratios are taken of.
-const OURS: &str = "isobar";
+pub(crate) const OURS: &str = "isobar";
 
 /// Writes both forms of a comparison's report and returns the Markdown one.
 pub(crate) fn write_comparison(
