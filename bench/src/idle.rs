@@ -1,20 +1,20 @@
 //! What an idle connection costs: many kept connections, each after one request, and the growth of the proxy.
 
-use std::net::TcpStream;
-use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::binaries::Binaries;
 use crate::error::BenchError;
+use crate::held::Held;
 use crate::layout::Layout;
-use crate::load::Workload;
 use crate::machine::Machine;
 use crate::measure;
 use crate::origin::Origins;
-use crate::peer::{Binaries, Peer};
+use crate::peer::{Peer, Site};
 use crate::report;
-use crate::wire;
+use crate::secure::Certificates;
+use crate::workload::Workload;
 
 /// How long a proxy gets to put away what the requests needed before its size is read again.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -26,6 +26,8 @@ const OTHER_FILES: u64 = 64;
 pub struct IdlePlan {
     /// Names of the peers.
     pub peers: Vec<String>,
+    /// What is asked once on each connection, and so what the connection speaks.
+    pub workloads: Vec<Workload>,
     /// Connections held open.
     pub connections: u32,
     /// Binaries to measure instead of building one.
@@ -39,6 +41,8 @@ pub struct IdlePlan {
 pub(crate) struct IdleSeries {
     /// The peer's name.
     pub(crate) peer: String,
+    /// What was asked once on each connection.
+    pub(crate) workload: Workload,
     /// Proportional set size before and with the connections, in KiB, or why there is none.
     pub(crate) sizes: Result<(u64, u64), String>,
 }
@@ -47,40 +51,48 @@ pub(crate) struct IdleSeries {
 pub fn run_idle(plan: &IdlePlan) -> Result<String, BenchError> {
     allow_files(u64::from(plan.connections) + OTHER_FILES)?;
     let layout = Layout::of_this_checkout();
-    let machine = Machine::look()?;
-    let origins = Origins::start(&layout)?;
-    let series: Vec<IdleSeries> = plan
-        .peers
-        .iter()
-        .map(|name| {
-            eprintln!("idle: {name}");
-            let sizes = Peer::start(&layout, name, origins.addresses(), &plan.binaries)
+    let machine = Machine::look(&[])?;
+    let certificates = Certificates::make(&layout)?;
+    let mut series = Vec::new();
+    for &workload in &plan.workloads {
+        let origins = Origins::start(&layout, workload.front())?;
+        let site = Site {
+            layout: &layout,
+            origins: &origins,
+            certificates: &certificates,
+            binaries: &plan.binaries,
+        };
+        for name in &plan.peers {
+            eprintln!("idle after {}: {name}", workload.name());
+            let sizes = Peer::start(name, &site, workload.front())
                 .map_err(|error| error.to_string())
-                .and_then(|mut peer| hold(&peer, plan.connections).map_err(|error| peer.explain(&error)));
-            IdleSeries { peer: name.clone(), sizes }
-        })
-        .collect();
+                .and_then(|mut peer| {
+                    hold(&site, &peer, workload, plan.connections).map_err(|error| peer.explain(&error))
+                });
+            series.push(IdleSeries { peer: name.clone(), workload, sizes });
+        }
+    }
     report::write_idle(&layout, plan, &machine, &series)
 }
 
 /// Opens the connections, asks once on each, waits, and reads the size before and after.
-fn hold(peer: &Peer, connections: u32) -> Result<(u64, u64), BenchError> {
-    peer.validate(Workload::Small)?;
+fn hold(
+    site: &Site<'_>,
+    peer: &Peer,
+    workload: Workload,
+    connections: u32,
+) -> Result<(u64, u64), BenchError> {
+    peer.validate(workload, site.certificates)?;
     let before = measure::pss_kib(peer.pid())?;
-    let body = Workload::Small.reply();
-    let mut held: Vec<TcpStream> = Vec::with_capacity(connections as usize);
+    let mut held = Held::new(peer.address, workload, site.certificates)?;
     for _ in 0..connections {
-        let mut stream = wire::connect(peer.address)?;
-        wire::ask(&mut stream, Workload::Small.path(), &body)?;
-        held.push(stream);
+        held.open()?;
     }
-    thread::sleep(SETTLE);
+    held.rest(SETTLE);
     let after = measure::pss_kib(peer.pid())?;
     // All must still be there: a proxy that closed them early would look frugal.
-    for (at, stream) in held.iter_mut().enumerate() {
-        wire::ask(stream, Workload::Small.path(), &body)
-            .map_err(|error| BenchError::Answer(format!("idle connection {at} of {connections}: {error}")))?;
-    }
+    held.ask_all()
+        .map_err(|error| BenchError::Answer(format!("one of {connections} idle connections: {error}")))?;
     Ok((before, after))
 }
 

@@ -1,5 +1,6 @@
 //! Where the harness finds its templates and puts what it makes.
 
+use std::cell::OnceCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,13 +10,15 @@ use crate::error::BenchError;
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
     root: PathBuf,
+    /// The harness's own program, once it is built: a run asks for it often.
+    own_program: OnceCell<PathBuf>,
 }
 
 impl Layout {
     /// The checkout that this crate was built from.
     pub(crate) fn of_this_checkout() -> Self {
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-        Self { root: here.parent().unwrap_or(here).to_path_buf() }
+        Self { root: here.parent().unwrap_or(here).to_path_buf(), own_program: OnceCell::new() }
     }
 
     /// The top folder of the checkout.
@@ -26,6 +29,17 @@ impl Layout {
     /// Cargo's target folder, which the environment may have moved.
     pub(crate) fn target(&self) -> PathBuf {
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.root.join("target"), PathBuf::from)
+    }
+
+    /// The harness's own program, built by `build` at the first call.
+    pub(crate) fn own_program(
+        &self,
+        build: impl FnOnce() -> Result<PathBuf, BenchError>,
+    ) -> Result<&Path, BenchError> {
+        match self.own_program.get() {
+            Some(built) => Ok(built),
+            None => build().map(|built| self.own_program.get_or_init(|| built).as_path()),
+        }
     }
 
     /// A committed template of `bench/peers`.
@@ -48,19 +62,36 @@ impl Layout {
         Ok(folder)
     }
 
-    /// Writes a template with each `@NAME@` replaced into `folder` and returns the path of the result.
+    /// Writes a template into `folder` and returns the path of the result: each `@NAME@` is replaced, and a line
+    /// `@tag: rest` is `rest` where the tag is among `tags`, and left out where not.
     pub(crate) fn render(
         &self,
         template: &str,
         folder: &Path,
+        tags: &[&str],
         values: &[(&str, &str)],
     ) -> Result<PathBuf, BenchError> {
         let from = self.template(template);
         let text = fs::read_to_string(&from).map_err(BenchError::file(&from))?;
         let to = folder.join(template);
-        fs::write(&to, fill(&text, values)).map_err(BenchError::file(&to))?;
+        fs::write(&to, fill(&choose(&text, tags), values)).map_err(BenchError::file(&to))?;
         Ok(to)
     }
+}
+
+/// `text` without the lines of tags that are not among `tags`, and without the tags of the others.
+fn choose(text: &str, tags: &[&str]) -> String {
+    let mut chosen = String::with_capacity(text.len());
+    for line in text.lines() {
+        let tagged = line.strip_prefix('@').and_then(|line| line.split_once(": "));
+        match tagged.filter(|(tag, _)| !tag.contains('@')) {
+            Some((tag, _)) if !tags.contains(&tag) => continue,
+            Some((_, rest)) => chosen.push_str(rest),
+            None => chosen.push_str(line),
+        }
+        chosen.push('\n');
+    }
+    chosen
 }
 
 /// `text` with each `@NAME@` replaced by its value.
@@ -70,7 +101,14 @@ fn fill(text: &str, values: &[(&str, &str)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::fill;
+    use super::{choose, fill};
+
+    #[test]
+    fn a_tagged_line_stands_only_where_its_tag_is_asked_for() {
+        let text = "always\n@tls:  secret\n@plain: open\n@X@: value\n";
+        assert_eq!(choose(text, &["tls"]), "always\n secret\n@X@: value\n");
+        assert_eq!(choose(text, &[]), "always\n@X@: value\n");
+    }
 
     #[test]
     fn every_occurrence_of_a_name_is_replaced_and_nothing_else() {

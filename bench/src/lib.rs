@@ -9,8 +9,14 @@
 //! never between machines. Configurations of all peers are in `bench/peers`, reports in `bench/results`.
 #![allow(clippy::print_stderr, reason = "a command line tool tells its progress on stderr")]
 
+mod binaries;
+mod compare;
 mod error;
-mod http1;
+mod grpc;
+mod h2load;
+mod handshakes;
+mod held;
+mod http2;
 mod idle;
 mod layout;
 mod load;
@@ -19,12 +25,18 @@ mod measure;
 mod origin;
 mod peer;
 mod process;
+mod recipe;
 mod report;
+mod secure;
 mod stats;
 mod wire;
+mod workload;
 
+pub use binaries::Binaries;
+pub use compare::{Plan, run};
 pub use error::BenchError;
-pub use http1::{Http1Plan, run_http1};
+pub use grpc::serve_grpc;
+pub use handshakes::shake_hands;
 pub use idle::{IdlePlan, run_idle};
-pub use load::Workload;
-pub use peer::{BASELINE, Binaries, peer_names};
+pub use recipe::{BASELINE, peer_names};
+pub use workload::{Front, Suite, Workload};

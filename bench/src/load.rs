@@ -1,74 +1,34 @@
-//! The load: wrk on the load core, the same for every peer.
+//! The load of HTTP/1.1, in the clear and over TLS: wrk on the load core, the same for every peer.
 
 use std::net::SocketAddr;
 use std::process::Command;
 
 use crate::error::BenchError;
 use crate::layout::Layout;
-use crate::origin::{large_body, small_body};
 use crate::process::{LOAD_CORE, pinned};
+use crate::secure::Certificates;
+use crate::workload::Workload;
 
 /// Length of the request bodies of [`Workload::Post`], in bytes: more than one page, less than any peer's buffer.
 const POST: usize = 4 * 1024;
 
-/// What every request of a measurement is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Workload {
-    /// GET, 128 bytes back.
-    Small,
-    /// GET, 64 KiB back.
-    Large,
-    /// POST of 4 KiB, 128 bytes back.
-    Post,
-}
-
-impl Workload {
-    /// All of them, in the order of the report.
-    pub const ALL: [Self; 3] = [Self::Small, Self::Large, Self::Post];
-
-    /// The name on the command line and in reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Small => "small",
-            Self::Large => "64k",
-            Self::Post => "post",
-        }
-    }
-
-    /// The path that is asked for.
-    pub(crate) fn path(self) -> &'static str {
-        match self {
-            Self::Small => "/small",
-            Self::Large => "/64k",
-            Self::Post => "/post",
-        }
-    }
-
-    /// The body that must come back.
-    pub(crate) fn reply(self) -> Vec<u8> {
-        match self {
-            Self::Small | Self::Post => small_body(),
-            Self::Large => large_body(),
-        }
-    }
-}
-
-/// What wrk saw.
+/// What a load generator saw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Load {
     /// Requests answered.
     pub(crate) requests: u64,
     /// How long it took, in microseconds.
     pub(crate) micros: u64,
-    /// Median latency, in microseconds.
-    pub(crate) p50_us: u64,
-    /// 99th percentile of the latency, in microseconds.
-    pub(crate) p99_us: u64,
+    /// Median latency, in microseconds, where the generator tells it.
+    pub(crate) p50_us: Option<u64>,
+    /// 99th percentile of the latency, in microseconds, where the generator tells it.
+    pub(crate) p99_us: Option<u64>,
 }
 
 /// The wrk command for one measurement.
 pub(crate) fn command(
     layout: &Layout,
+    certificates: &Certificates,
     workload: Workload,
     address: SocketAddr,
     connections: u32,
@@ -77,7 +37,9 @@ pub(crate) fn command(
     let mut wrk = pinned(LOAD_CORE, "wrk");
     wrk.args(["-t", "1", "-c", &connections.to_string(), "-d", &format!("{seconds}s"), "-s"]);
     wrk.arg(layout.template("load.lua"));
-    wrk.arg(format!("http://{address}{}", workload.path()));
+    let scheme = if workload.is_tls() { "https" } else { "http" };
+    wrk.arg(format!("{scheme}://{address}{}", workload.path()));
+    certificates.bind_openssl(&mut wrk);
     wrk.env("ISOBAR_BENCH_POST", if workload == Workload::Post { POST } else { 0 }.to_string());
     wrk
 }
@@ -106,7 +68,12 @@ pub(crate) fn read(output: &str, workload: Workload) -> Result<Load, BenchError>
     if requests == 0 || value("bytes")? / requests < workload.reply().len() as u64 {
         return Err(BenchError::Answer(format!("answers under load are incomplete: {line}")));
     }
-    Ok(Load { requests, micros: value("micros")?.max(1), p50_us: value("p50")?, p99_us: value("p99")? })
+    Ok(Load {
+        requests,
+        micros: value("micros")?.max(1),
+        p50_us: Some(value("p50")?),
+        p99_us: Some(value("p99")?),
+    })
 }
 
 #[cfg(test)]
@@ -119,7 +86,7 @@ mod tests {
     #[test]
     fn a_clean_run_is_read_whole() {
         let load = read(GOOD, Workload::Small).unwrap();
-        assert_eq!(load, Load { requests: 10, micros: 5, p50_us: 7, p99_us: 9 });
+        assert_eq!(load, Load { requests: 10, micros: 5, p50_us: Some(7), p99_us: Some(9) });
     }
 
     #[test]

@@ -16,13 +16,15 @@ pub(crate) struct Machine {
     processor: String,
     cores: usize,
     kernel: String,
-    wrk: String,
+    /// Load generators and their versions, as one text.
+    generators: String,
     revision: String,
 }
 
 impl Machine {
-    /// Reads the facts; refuses a machine on which proxy and load cannot have a core each.
-    pub(crate) fn look() -> Result<Self, BenchError> {
+    /// Reads the facts; refuses a machine on which proxy and load cannot have a core each. `generators` are the
+    /// programs that make the load.
+    pub(crate) fn look(generators: &[&str]) -> Result<Self, BenchError> {
         let cores = available_parallelism().map_or(1, usize::from);
         if cores < 2 {
             return Err(BenchError::Machine("proxy and load need a core each, and there is one".to_owned()));
@@ -33,28 +35,35 @@ impl Machine {
             .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
             .map_or_else(|| "unknown".to_owned(), |(_, name)| name.trim().to_owned());
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
-        // wrk prints its version with a usage text and leaves with 1.
-        let (_, wrk) = finish(Command::new("wrk").arg("-v"))?;
-        let wrk = wrk.split_whitespace().skip_while(|word| *word != "wrk").nth(1).unwrap_or("?").to_owned();
+        let generators = generators.iter().map(|program| version(program)).collect::<Result<Vec<_>, _>>()?;
         let date = output_of(Command::new("date").args(["-u", "+%F"]))?.trim().to_owned();
         let revision = output_of(Command::new("git").args(["describe", "--always", "--dirty"]))
             .map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned());
-        Ok(Self { date, processor, cores, kernel, wrk, revision })
+        Ok(Self { date, processor, cores, kernel, generators: generators.join(", "), revision })
     }
 
     /// For the JSON report.
     pub(crate) fn json(&self) -> Value {
         json!({
             "date": self.date, "processor": self.processor, "cores": self.cores,
-            "kernel": self.kernel, "wrk": self.wrk, "revision": self.revision,
+            "kernel": self.kernel, "generators": self.generators, "revision": self.revision,
         })
     }
 
     /// For the Markdown report.
     pub(crate) fn line(&self) -> String {
+        let generators =
+            if self.generators.is_empty() { String::new() } else { format!("{}, ", self.generators) };
         format!(
-            "{}, {} cores, Linux {}, wrk {}, revision {}",
-            self.processor, self.cores, self.kernel, self.wrk, self.revision
+            "{}, {} cores, Linux {}, {generators}revision {}",
+            self.processor, self.cores, self.kernel, self.revision
         )
     }
+}
+
+/// Name and version of a load generator. wrk tells its version with a usage text and leaves with 1.
+fn version(program: &str) -> Result<String, BenchError> {
+    let (_, said) = finish(Command::new(program).arg(if program == "wrk" { "-v" } else { "--version" }))?;
+    let first = said.lines().next().unwrap_or_default();
+    Ok(first.split('[').next().unwrap_or_default().trim().to_owned())
 }

@@ -1,18 +1,20 @@
-//! The two origins behind every peer, and what they answer.
+//! The two origins behind every peer, and what they answer: nginx for HTTP/1.1, our own for gRPC, which nginx cannot be.
 
 use std::fs;
 use std::net::SocketAddr;
 
+use crate::binaries::build_load;
 use crate::error::BenchError;
 use crate::layout::Layout;
 use crate::process::{LOAD_CORE, Running, free_address, pinned};
+use crate::workload::Front;
 
 /// Length of the body behind `/small` and `/post`, in bytes.
 const SMALL: usize = 128;
 /// Length of the body behind `/64k`, in bytes.
 const LARGE: usize = 64 * 1024;
 
-/// Two nginx processes on the load core; stopped on drop.
+/// Two of a kind on the load core; stopped on drop.
 #[derive(Debug)]
 pub(crate) struct Origins {
     addresses: [SocketAddr; 2],
@@ -20,10 +22,11 @@ pub(crate) struct Origins {
 }
 
 impl Origins {
-    /// Starts both and waits until they listen.
-    pub(crate) fn start(layout: &Layout) -> Result<Self, BenchError> {
-        let (a, first) = start_one(layout, "origin-a")?;
-        let (b, second) = start_one(layout, "origin-b")?;
+    /// Starts those that stand behind `front`, and waits until they listen.
+    pub(crate) fn start(layout: &Layout, front: Front) -> Result<Self, BenchError> {
+        let start = if front == Front::Grpc { start_grpc } else { start_nginx };
+        let (a, first) = start(layout, "origin-a")?;
+        let (b, second) = start(layout, "origin-b")?;
         Ok(Self { addresses: [a, b], _running: [first, second] })
     }
 
@@ -48,7 +51,15 @@ fn pattern(length: usize) -> Vec<u8> {
     (b'A'..=b'Z').chain(b'a'..=b'z').chain([b'.']).cycle().take(length).collect()
 }
 
-fn start_one(layout: &Layout, name: &str) -> Result<(SocketAddr, Running), BenchError> {
+fn start_grpc(layout: &Layout, name: &str) -> Result<(SocketAddr, Running), BenchError> {
+    let folder = layout.fresh_run_folder(name)?;
+    let address = free_address()?;
+    let mut origin = pinned(LOAD_CORE, build_load(layout)?);
+    origin.args(["grpc-origin", &address.to_string()]);
+    Ok((address, Running::start(origin, &folder, address)?))
+}
+
+fn start_nginx(layout: &Layout, name: &str) -> Result<(SocketAddr, Running), BenchError> {
     let folder = layout.fresh_run_folder(name)?;
     let file = folder.join("64k");
     fs::write(&file, large_body()).map_err(BenchError::file(&file))?;
@@ -56,7 +67,7 @@ fn start_one(layout: &Layout, name: &str) -> Result<(SocketAddr, Running), Bench
     let run = folder.display().to_string();
     let small = String::from_utf8_lossy(&small_body()).into_owned();
     let values = [("RUN", &*run), ("ROOT", &run), ("LISTEN", &address.to_string()), ("SMALL", &small)];
-    let configuration = layout.render("origin.conf", &folder, &values)?;
+    let configuration = layout.render("origin.conf", &folder, &[], &values)?;
     let mut nginx = pinned(LOAD_CORE, "nginx");
     nginx.args(["-e", "stderr", "-p"]).arg(&folder).arg("-c").arg(&configuration);
     Ok((address, Running::start(nginx, &folder, address)?))

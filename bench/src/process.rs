@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::runtime::{self, Runtime};
 
 use crate::error::BenchError;
 use crate::measure;
@@ -42,6 +43,12 @@ pub(crate) fn pinned(core: u32, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "TERM", "taskset", "-c", &core.to_string()]).arg(program);
     command
+}
+
+/// A runtime for one thread, whichever drives it.
+pub(crate) fn runtime() -> Result<Runtime, BenchError> {
+    let built = runtime::Builder::new_current_thread().enable_all().build();
+    built.map_err(|error| BenchError::Machine(format!("no runtime: {error}")))
 }
 
 impl Running {

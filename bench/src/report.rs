@@ -6,25 +6,27 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::compare::{Findings, Plan, Series, Turn};
 use crate::error::BenchError;
-use crate::http1::{Findings, Http1Plan, Series, Turn};
+use crate::h2load;
 use crate::idle::{IdlePlan, IdleSeries};
 use crate::layout::Layout;
-use crate::load::Workload;
 use crate::machine::Machine;
+use crate::secure::{CIPHER_SUITE, GROUP};
 use crate::stats::{Summary, ratio, summarise};
+use crate::workload::{Suite, Workload};
 
 /// The peer that ratios are taken of.
-const OURS: &str = "isobar";
+pub(crate) const OURS: &str = "isobar";
 
-/// Writes both forms of the HTTP/1.1 report and returns the Markdown one.
-pub(crate) fn write_http1(
+/// Writes both forms of a comparison's report and returns the Markdown one.
+pub(crate) fn write_comparison(
     layout: &Layout,
-    plan: &Http1Plan,
+    plan: &Plan,
     machine: &Machine,
     findings: &Findings,
 ) -> Result<String, BenchError> {
-    let text = http1_markdown(plan, machine, findings);
+    let text = comparison_markdown(plan, machine, findings);
     let value = json!({
         "machine": machine.json(),
         "rounds": plan.rounds, "seconds": plan.seconds, "warm_up_seconds": plan.warm_up_seconds,
@@ -33,7 +35,13 @@ pub(crate) fn write_http1(
         "failed": findings.failed.iter().map(|(peer, why)| json!({"peer": peer, "why": why})).collect::<Vec<_>>(),
         "series": findings.series.iter().map(|series| series_json(series, findings)).collect::<Vec<_>>(),
     });
-    write_both(layout, &layout.results(plan.keep), &format!("{}-http1", machine.date), &text, &value)?;
+    write_both(
+        layout,
+        &layout.results(plan.keep),
+        &format!("{}-{}", machine.date, plan.suite.name()),
+        &text,
+        &value,
+    )?;
     Ok(text)
 }
 
@@ -48,26 +56,36 @@ pub(crate) fn write_idle(
     let mut text = format!("# Idle connections, {}\n\n{}.\n\n", machine.date, machine.line());
     let _ =
         writeln!(text, "{connections} kept connections, each after one request; proportional set size.\n");
-    text.push_str("| peer | before KiB | after KiB | KiB per connection |\n| --- | ---: | ---: | ---: |\n");
     let mut rows = Vec::new();
-    for one in series {
-        match &one.sizes {
-            Ok((before, after)) => {
-                let each = (*after as f64 - *before as f64) / f64::from(connections);
-                let _ = writeln!(text, "| {} | {before} | {after} | {each:.2} |", one.peer);
-                rows.push(
-                    json!({"peer": one.peer, "before_kib": before, "after_kib": after, "kib_each": each}),
-                );
-            }
-            Err(why) => {
-                let _ = writeln!(text, "| {} | failed: {} | | |", one.peer, one_line(why));
-                rows.push(json!({"peer": one.peer, "failed": why}));
-            }
+    for &workload in &plan.workloads {
+        let _ = writeln!(text, "## After {}\n", workload.name());
+        text.push_str(
+            "| peer | before KiB | after KiB | KiB per connection |\n| --- | ---: | ---: | ---: |\n",
+        );
+        for one in series.iter().filter(|one| one.workload == workload) {
+            rows.push(idle_row(&mut text, one, connections));
         }
+        text.push('\n');
     }
     let value = json!({"machine": machine.json(), "connections": connections, "peers": rows});
     write_both(layout, &layout.results(plan.keep), &format!("{}-idle", machine.date), &text, &value)?;
     Ok(text)
+}
+
+/// Appends the row of one peer, and returns it for the JSON report.
+fn idle_row(text: &mut String, one: &IdleSeries, connections: u32) -> Value {
+    let workload = one.workload.name();
+    match &one.sizes {
+        Ok((before, after)) => {
+            let each = (*after as f64 - *before as f64) / f64::from(connections);
+            let _ = writeln!(text, "| {} | {before} | {after} | {each:.2} |", one.peer);
+            json!({"peer": one.peer, "workload": workload, "before_kib": before, "after_kib": after, "kib_each": each})
+        }
+        Err(why) => {
+            let _ = writeln!(text, "| {} | failed: {} | | |", one.peer, one_line(why));
+            json!({"peer": one.peer, "workload": workload, "failed": why})
+        }
+    }
 }
 
 fn write_both(
@@ -87,15 +105,20 @@ fn write_both(
     Ok(())
 }
 
-fn http1_markdown(plan: &Http1Plan, machine: &Machine, findings: &Findings) -> String {
-    let mut text = format!("# HTTP/1.1 side by side, {}\n\n{}.\n\n", machine.date, machine.line());
+fn comparison_markdown(plan: &Plan, machine: &Machine, findings: &Findings) -> String {
+    let mut text =
+        format!("# {} side by side, {}\n\n{}.\n\n", plan.suite.title(), machine.date, machine.line());
     let _ = writeln!(
         text,
-        "{} connections, {} rounds of {} s after {} s of warm-up, peers in turns. Two nginx origins and wrk share one \
-         core, the proxy has the other, one worker each. Median over the rounds, least and greatest in brackets.\n",
-        plan.connections, plan.rounds, plan.seconds, plan.warm_up_seconds
+        "{} connections{}, {} rounds of {} s after {} s of warm-up, peers in turns. Two origins and the load generator share \
+         one core, the proxy has the other, one worker each. Median over the rounds, least and greatest in brackets.\n",
+        plan.connections,
+        particulars(plan.suite),
+        plan.rounds,
+        plan.seconds,
+        plan.warm_up_seconds
     );
-    for workload in Workload::ALL {
+    for &workload in plan.suite.workloads() {
         let series: Vec<&Series> =
             findings.series.iter().filter(|series| series.workload == workload).collect();
         if !series.is_empty() {
@@ -115,6 +138,19 @@ fn http1_markdown(plan: &Http1Plan, machine: &Machine, findings: &Findings) -> S
     text
 }
 
+/// What the reader must know of a suite beside its numbers.
+fn particulars(suite: Suite) -> String {
+    let tls = format!("{CIPHER_SUITE} and {GROUP} of TLS 1.3, a certificate of ECDSA P-256");
+    match suite {
+        Suite::Http1 => String::new(),
+        Suite::Tls => {
+            format!("; {tls}; a handshake is a full one, with one request, a close and nothing resumed")
+        }
+        Suite::H2 => format!(" of {} streams; over TLS with {tls}", h2load::STREAMS),
+        Suite::Grpc => format!(" of {} streams; origins of HTTP/2", h2load::STREAMS),
+    }
+}
+
 fn workload_table(text: &mut String, workload: Workload, series: &[&Series]) {
     let _ = writeln!(text, "## {}\n", workload.name());
     text.push_str(
@@ -132,8 +168,8 @@ fn workload_table(text: &mut String, workload: Workload, series: &[&Series]) {
             cell(of(one, |t| t.cpu_us), 2),
             cell(against, 2),
             cell(of(one, |t| t.rate), 0),
-            cell(of(one, |t| t.p50_us), 0),
-            cell(of(one, |t| t.p99_us), 0),
+            cell(told(one, |t| t.p50_us), 0),
+            cell(told(one, |t| t.p99_us), 0),
             cell(of(one, |t| t.pss_kib / 1024.0), 1),
         );
     }
@@ -146,6 +182,11 @@ fn values(series: &Series, pick: fn(&Turn) -> f64) -> Vec<f64> {
 
 fn of(series: &Series, pick: fn(&Turn) -> f64) -> Option<Summary> {
     summarise(values(series, pick))
+}
+
+/// Of what not every load generator tells.
+fn told(series: &Series, pick: fn(&Turn) -> Option<f64>) -> Option<Summary> {
+    summarise(series.turns.iter().filter_map(pick).collect())
 }
 
 fn cell(summary: Option<Summary>, places: usize) -> String {
@@ -170,8 +211,8 @@ fn series_json(series: &Series, findings: &Findings) -> Value {
         "cpu_us_median": of(series, |t| t.cpu_us).map(|s| s.median),
         "isobar_cpu_ratio_median": against.map(|s| s.median),
         "requests_per_second": values(series, |t| t.rate),
-        "p50_us": values(series, |t| t.p50_us),
-        "p99_us": values(series, |t| t.p99_us),
+        "p50_us": series.turns.iter().filter_map(|t| t.p50_us).collect::<Vec<_>>(),
+        "p99_us": series.turns.iter().filter_map(|t| t.p99_us).collect::<Vec<_>>(),
         "pss_kib": values(series, |t| t.pss_kib),
         "system_calls_per_request": series.calls.as_ref().ok(),
         "system_calls_missing": series.calls.as_ref().err(),
@@ -183,7 +224,7 @@ mod tests {
     use super::*;
 
     fn series(peer: &'static str, cpu: [f64; 2]) -> Series {
-        let turn = |cpu_us| Turn { cpu_us, rate: 1000.0, p50_us: 5.0, p99_us: 9.0, pss_kib: 2048.0 };
+        let turn = |cpu_us| Turn { cpu_us, rate: 1000.0, p50_us: Some(5.0), p99_us: None, pss_kib: 2048.0 };
         Series { peer, workload: Workload::Small, turns: cpu.map(turn).to_vec(), calls: Ok(4.0) }
     }
 

@@ -83,7 +83,7 @@ fn main() -> ExitCode {
             Gate { tiers: vec![Tier::Unit, Tier::E2e], install: args.install, soak: true }.run()
         }
         Task::Tidy(args) => tidy::run(args.verbose),
-        Task::Bench(args) => bench::run(&args),
+        Task::Bench(args) => bench::run_bench(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,37 @@
+//! What a run needs beside its peers and has nowhere else to take from: the load of handshakes, an origin of gRPC.
+//!
+//! Started by the harness, pinned to the load core, built with optimisation while the harness itself need not be.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the line on stdout is what the harness reads")]
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use isobar_bench::{BenchError, serve_grpc, shake_hands};
+
+const USAGE: &str = "usage: isobar-bench grpc-origin ADDRESS | handshakes ADDRESS AUTHORITY PATH SECONDS";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<(), BenchError> {
+    let usage = || BenchError::Usage(USAGE.to_owned());
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["grpc-origin", address] => serve_grpc(address.parse().map_err(|_| usage())?),
+        ["handshakes", address, authority, path, seconds] => {
+            let (address, seconds) =
+                (address.parse().map_err(|_| usage())?, seconds.parse().map_err(|_| usage())?);
+            println!("{}", shake_hands(address, Path::new(authority), path, seconds)?);
+            Ok(())
+        }
+        _ => Err(usage()),
+    }
+}
