@@ -72,7 +72,9 @@ async fn echoed(stage: &Stage, pair: Pair, len: usize, form: Body) -> u64 {
     let n_sent = AtomicUsize::new(0);
     let (mut most, mut looked_at) = (0, 0);
     let sent = async {
-        send(&mut exchange.sending, len, &n_sent).await.unwrap();
+        send(&mut exchange.sending, len, &n_sent)
+            .await
+            .unwrap_or_else(|error| panic!("{pair} after {n_sent:?}: {error}"));
     };
     let received = async {
         assert_eq!(exchange.receiving.head().await.unwrap().status, 200, "{pair}");
@@ -136,9 +138,11 @@ async fn stall(n: &AtomicUsize) -> usize {
     last
 }
 
-/// What the kernel's buffers of two connections, the windows and the proxy may swallow; far below the body.
-const SWALLOWED_MAX: usize = 32 << 20;
-const LARGE: usize = 100 << 20;
+/// What the kernel's buffers of two connections (up to 32 MiB each where it may tune them), the windows and the proxy may
+/// swallow; below the body.
+const SWALLOWED_MAX: usize = 48 << 20;
+/// Enough to show that the flow stopped, and little enough for sixteen pairs in turn.
+const LARGE: usize = 64 << 20;
 
 #[test]
 fn a_caller_that_does_not_read_stops_the_endpoint_and_gets_every_byte_later() {

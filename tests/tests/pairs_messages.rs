@@ -43,7 +43,11 @@ fn every_method_arrives_with_its_body_and_fields() {
                     exchange.sending.end(&[]).await.unwrap();
                     let (head, body) = exchange.answer().await.unwrap();
                     assert_eq!(head.field("x-method"), Some(method), "{pair}");
-                    assert_eq!((head.field("x-own"), &body[..]), (Some("2"), &b"body"[..]), "{pair} {method}");
+                    assert_eq!(
+                        (head.field("x-own"), &body[..]),
+                        (Some("2"), &b"body"[..]),
+                        "{pair} {method}"
+                    );
                     caller.take_back(exchange);
                 }
             }

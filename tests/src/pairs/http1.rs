@@ -110,8 +110,7 @@ impl Reader {
         self.framing = if head.field("transfer-encoding").is_some() {
             Framing::Chunk(0)
         } else {
-            head.field("content-length")
-                .map_or(otherwise, |length| Framing::Left(length.parse().unwrap()))
+            head.field("content-length").map_or(otherwise, |length| Framing::Left(length.parse().unwrap()))
         };
     }
 

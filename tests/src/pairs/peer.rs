@@ -123,12 +123,8 @@ impl Caller {
     pub async fn websocket(&mut self, path: &str, key: &str) -> io::Result<Exchange> {
         let version = ("sec-websocket-version", "13");
         let Protocols::Http2(sender) = &mut self.protocol else {
-            let fields = [
-                ("connection", "Upgrade"),
-                ("upgrade", "websocket"),
-                ("sec-websocket-key", key),
-                version,
-            ];
+            let fields =
+                [("connection", "Upgrade"), ("upgrade", "websocket"), ("sec-websocket-key", key), version];
             return self.begin("GET", path, &fields, Body::None).await;
         };
         let uri = format!("http://localhost{}{path}", self.prefix);

@@ -4,7 +4,7 @@
 //! dropped before its answer's end is reset, so that a cut answer is never taken for a whole one.
 
 use std::io;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -90,14 +90,21 @@ impl CallerStream {
     /// Reads into `into`, which must not be empty; behind the request's end only the caller's leaving ends the wait.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
         if !self.incoming.is_ended() {
-            return self.incoming.poll_read(cx, into);
+            // The end of a body whose length was told may come in a frame of its own: it says no more than the length did.
+            match ready!(self.incoming.poll_read(cx, into))? {
+                0 => {}
+                n => return Poll::Ready(Ok(n)),
+            }
         }
         self.poll_gone(cx).map(Err)
     }
 
     /// Ready when a read would not block.
     pub(crate) fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.incoming.is_ended() { self.poll_gone(cx).map(Err) } else { self.incoming.poll_ready(cx) }
+        if !self.incoming.is_ended() {
+            ready!(self.incoming.poll_ready(cx))?;
+        }
+        if self.incoming.is_ended() { self.poll_gone(cx).map(Err) } else { Poll::Ready(Ok(())) }
     }
 
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
