@@ -5,6 +5,8 @@
 use std::io;
 use std::pin::pin;
 
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use base64ct::{Base64, Encoding as _};
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 
@@ -35,6 +37,12 @@ pub struct Writer {
     half: WriteHalf<Box<dyn Duplex>>,
     chunked: bool,
     pub(super) ended: bool,
+}
+
+/// What a server of WebSocket answers to this key (RFC 6455, section 4.2.2).
+pub(super) fn proof_of(key: &str) -> String {
+    let text = format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    Base64::encode_string(digest(&SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()).as_ref())
 }
 
 /// The halves of a connection.
@@ -103,6 +111,11 @@ impl Reader {
             self.framing = Framing::Ended;
         }
         Ok(head)
+    }
+
+    /// What comes from here on is no message.
+    pub(super) fn open(&mut self) {
+        self.framing = Framing::Open;
     }
 
     fn begin(&mut self, head: &Head, otherwise: Framing) {

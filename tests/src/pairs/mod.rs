@@ -118,6 +118,14 @@ impl Sending {
         }
     }
 
+    /// Ends what is sent through a tunnel.
+    pub async fn end_tunnel(&mut self) -> io::Result<()> {
+        match self {
+            Self::Http1(writer) => writer.close().await,
+            Self::Http2(sender) => sender.end(&[]),
+        }
+    }
+
     /// Ends the message, with these trailers.
     pub async fn end(&mut self, trailers: &[(&str, &str)]) -> io::Result<()> {
         match self {
@@ -187,6 +195,24 @@ impl Exchange {
             if head.status >= 200 {
                 return Ok((head, self.receiving.rest().await?));
             }
+        }
+    }
+
+    /// Takes the WebSocket that was asked for.
+    pub async fn accept_websocket(&mut self) -> io::Result<()> {
+        match (&mut self.sending, &mut self.receiving) {
+            (Sending::Http1(writer), Receiving::Http1(reader)) => {
+                let key = self.head.field("sec-websocket-key").ok_or(broken("no key"))?;
+                let proof = http1::proof_of(key);
+                let fields = [
+                    ("connection", "Upgrade"),
+                    ("upgrade", "websocket"),
+                    ("sec-websocket-accept", proof.as_str()),
+                ];
+                reader.open();
+                writer.answer(101, &fields, Body::None).await
+            }
+            (sending, _) => sending.head(200, &[], Body::Open).await,
         }
     }
 

@@ -6,7 +6,7 @@
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use h2::ext::Protocol;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::request;
@@ -15,7 +15,9 @@ use isobar_http1::{Framing, HeadLimits, HeadProgress, Method, ResponseHead};
 use super::gone;
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
-use super::translate::{self, Malformed};
+use super::piece::Piece;
+use super::translate::{self, Malformed, Tunnel};
+use crate::websocket::{self, Key};
 
 /// Bounds of an answer's head. It was parsed before and got the route's fields added: what is refused here is a defect
 /// of ours, not of anybody's message.
@@ -29,6 +31,8 @@ pub(crate) struct CallerStream {
     answer: Answer,
     method: Method,
     is_tls: bool,
+    /// Asks for a tunnel; the key that was made for it.
+    tunnel: Option<Key>,
 }
 
 #[derive(Debug)]
@@ -41,7 +45,7 @@ enum Answer {
 /// The answer before its final head.
 #[derive(Debug)]
 struct Heading {
-    respond: SendResponse<Bytes>,
+    respond: SendResponse<Piece>,
     /// The part of a head that came.
     bytes: Vec<u8>,
     progress: HeadProgress,
@@ -59,15 +63,20 @@ enum Headed {
 }
 
 impl CallerStream {
-    /// Takes over an accepted stream; hands it back where the request is malformed.
+    /// Takes over an accepted stream; hands it back where the request is malformed. `key` is for a tunnel.
     pub(super) fn new(
         parts: &request::Parts,
         body: RecvStream,
-        respond: SendResponse<Bytes>,
+        respond: SendResponse<Piece>,
         is_tls: bool,
-    ) -> Result<Self, (Malformed, SendResponse<Bytes>)> {
+        key: impl FnOnce() -> Key,
+    ) -> Result<Self, (Malformed, SendResponse<Piece>)> {
+        let protocol = parts.extensions.get::<Protocol>();
+        let key = protocol.map(|_| key());
+        let tunnel =
+            protocol.zip(key.as_ref()).map(|(protocol, key)| Tunnel { protocol: protocol.as_str(), key });
         let mut head = Vec::new();
-        match translate::write_request(parts, body.is_end_stream(), &mut head) {
+        match translate::write_request(parts, tunnel, body.is_end_stream(), &mut head) {
             Ok(form) => Ok(Self {
                 incoming: Incoming::new(body, head, form),
                 answer: Answer::Head(Box::new(Heading {
@@ -76,8 +85,13 @@ impl CallerStream {
                     progress: HeadProgress::default(),
                     parsed: ResponseHead::new(),
                 })),
-                method: Method::of(parts.method.as_str().as_bytes()),
+                method: if key.is_some() {
+                    Method::Get
+                } else {
+                    Method::of(parts.method.as_str().as_bytes())
+                },
                 is_tls,
+                tunnel: key,
             }),
             Err(malformed) => Err((malformed, respond)),
         }
@@ -85,6 +99,23 @@ impl CallerStream {
 
     pub(crate) fn is_tls(&self) -> bool {
         self.is_tls
+    }
+
+    /// Whether a tunnel is asked for: any success then says that it stands.
+    pub(crate) fn wants_tunnel(&self) -> bool {
+        self.tunnel.is_some()
+    }
+
+    /// Whether this is the proof of the key that the endpoint got; where the caller made the key it is his to look.
+    pub(crate) fn is_proof(&self, proof: Option<&[u8]>) -> bool {
+        self.tunnel.is_none_or(|key| proof == Some(&websocket::prove(&key)))
+    }
+
+    /// Ends what is sent through a tunnel.
+    pub(crate) fn end_tunnel(&mut self) {
+        if let (Some(_), Answer::Body(outgoing)) = (&self.tunnel, &mut self.answer) {
+            outgoing.end();
+        }
     }
 
     /// Reads into `into`, which must not be empty; behind the request's end only the caller's leaving ends the wait.
@@ -96,6 +127,9 @@ impl CallerStream {
                 n => return Poll::Ready(Ok(n)),
             }
         }
+        if self.wants_tunnel() {
+            return Poll::Ready(Ok(0));
+        }
         self.poll_gone(cx).map(Err)
     }
 
@@ -104,7 +138,11 @@ impl CallerStream {
         if !self.incoming.is_ended() {
             ready!(self.incoming.poll_ready(cx))?;
         }
-        if self.incoming.is_ended() { self.poll_gone(cx).map(Err) } else { Poll::Ready(Ok(())) }
+        if self.incoming.is_ended() && !self.wants_tunnel() {
+            self.poll_gone(cx).map(Err)
+        } else {
+            Poll::Ready(Ok(()))
+        }
     }
 
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
@@ -174,7 +212,9 @@ impl Heading {
             }
             Err(reject) => return Err(io::Error::new(io::ErrorKind::InvalidData, reject.reason())),
         };
-        let response = translate::response(&self.parsed, &whole[..head_len])
+        let switches = self.parsed.status == 101;
+        let translate = if switches { translate::switched } else { translate::response };
+        let response = translate(&self.parsed, &whole[..head_len])
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         self.progress = HeadProgress::default();
         self.bytes.clear();
@@ -183,7 +223,7 @@ impl Heading {
             self.respond.send_informational(response).map_err(gone)?;
             return Ok(Headed::Informational(n));
         }
-        let framing = self.parsed.framing;
+        let framing = if switches { Framing::UntilClose } else { self.parsed.framing };
         let ends = matches!(framing, Framing::None | Framing::Length(0));
         let stream = self.respond.send_response(response, ends).map_err(gone)?;
         Ok(Headed::Final(n, Outgoing::new(stream, framing)))
@@ -194,7 +234,11 @@ impl Drop for CallerStream {
     fn drop(&mut self) {
         match &mut self.answer {
             Answer::Head(heading) => heading.respond.send_reset(Reason::INTERNAL_ERROR),
-            Answer::Body(outgoing) if !outgoing.is_ended() => outgoing.send_reset(Reason::INTERNAL_ERROR),
+            Answer::Body(outgoing) if !outgoing.is_ended() => {
+                // RFC 8441, section 5: what a reset is under a WebSocket.
+                let of_tunnel = self.tunnel.is_some();
+                outgoing.send_reset(if of_tunnel { Reason::CANCEL } else { Reason::INTERNAL_ERROR });
+            }
             // Where the request's body was not read to its end, the library tells the caller to stop (RFC 9113, section 8.1).
             Answer::Body(_) => {}
         }

@@ -24,6 +24,7 @@ mod frames;
 mod incoming;
 mod link;
 mod outgoing;
+mod piece;
 mod preface;
 mod serve;
 mod translate;
@@ -47,6 +48,10 @@ pub(crate) const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Bytes that one stream may have waiting to be sent: what a full buffer of the relay needs, so that it is not cut in
 /// two.
 pub(crate) const SEND_BUFFER_MAX: usize = 64 * 1024;
+
+/// What a frame of DATA that is shorter than this falls short of it is counted against a budget of the library's, until the
+/// frame is read.
+const SMALL_FRAME: usize = 256;
 
 /// What a field costs in the header list beside its name and value (RFC 9113, section 6.5.2).
 const FIELD_OVERHEAD: usize = 32;
