@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::time::Instant;
 
 use isobar_tests::http2::{END_HEADERS, END_STREAM, block, frame, kind, request_block};
-use isobar_tests::pairs::{Body, Exchange, Pair, Part, Side, Stage, Version, play, until};
+use isobar_tests::pairs::{Body, Exchange, Pair, Part, Sending, Side, Stage, Version, play, until};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// What one side has sent when it breaks off.
@@ -21,6 +21,10 @@ fn telling() -> (Part, mpsc::Receiver<Option<Instant>>) {
         let tell = tell.clone();
         async move {
             tell.send(None).ok()?;
+            if exchange.head.path.ends_with("/stuck") && matches!(exchange.sending, Sending::Http1(_)) {
+                // To hear of the end it would have to read.
+                std::future::pending::<()>().await;
+            }
             let path = exchange.head.path.clone();
             if path.ends_with("/head") || path.ends_with("/middle") {
                 exchange.sending.head(200, &[], Body::Length(1000)).await.ok()?;
@@ -91,7 +95,7 @@ fn a_caller_that_resets_an_upload_which_the_endpoint_does_not_take_is_seen() {
     for pair in Pair::all().filter(|pair| pair.caller.version == Version::Http2) {
         play(async {
             let mut caller = stage.connect(pair).await;
-            let mut exchange = caller.begin("POST", "/asked", &[], Body::Length(1 << 30)).await.unwrap();
+            let mut exchange = caller.begin("POST", "/stuck", &[], Body::Length(1 << 30)).await.unwrap();
             let n_sent = AtomicUsize::new(0);
             let piece = vec![7; 64 << 10];
             let mut stalled = 0;
@@ -111,8 +115,9 @@ fn a_caller_that_resets_an_upload_which_the_endpoint_does_not_take_is_seen() {
             assert_eq!(told.recv().unwrap(), None);
             exchange.reset();
             stage.settle().await;
-            // An endpoint of HTTP/1.1 hears of it behind what it has not read.
-            until("the endpoint to hear of it", || told.try_recv().is_ok()).await;
+            if pair.endpoint.version == Version::Http2 {
+                until("the endpoint to hear of it", || told.try_recv().is_ok()).await;
+            }
         });
     }
 }
@@ -185,10 +190,11 @@ fn an_endpoint_that_breaks_off_is_seen_by_the_caller_as_that() {
                     // Not idempotent, so that it is not tried again.
                     let mut exchange =
                         caller.begin("POST", &format!("{form}{point}"), &[], Body::Length(8)).await.unwrap();
-                    exchange.sending.data(b"half").await.unwrap();
+                    // The answer may come, and the connection end, before all of it is sent.
+                    let _ = exchange.sending.data(b"half").await;
                     if point != "/upload" {
-                        exchange.sending.data(b"rest").await.unwrap();
-                        exchange.sending.end(&[]).await.unwrap();
+                        let _ = exchange.sending.data(b"rest").await;
+                        let _ = exchange.sending.end(&[]).await;
                     }
                     match exchange.answer().await {
                         Ok((head, _)) => {

@@ -96,6 +96,7 @@ fn a_tunnel_that_one_side_breaks_off_is_over_for_the_other() {
                 exchange.reset();
                 return None;
             }
+            exchange.sending.data(b"staying").await.ok()?;
             exchange.gone().await;
             counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
             None
@@ -114,6 +115,7 @@ fn a_tunnel_that_one_side_breaks_off_is_over_for_the_other() {
             let mut exchange = caller.websocket("/", KEY).await.unwrap();
             assert_eq!(exchange.receiving.head().await.unwrap().status, switched(pair), "{pair}");
             exchange.sending.data(b"stay").await.unwrap();
+            assert_eq!(next(&mut exchange, 7).await, b"staying", "{pair}");
             exchange.reset();
             drop(caller);
             until("the endpoint to hear of it", || {

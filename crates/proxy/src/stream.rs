@@ -159,6 +159,15 @@ impl Stream {
         }
     }
 
+    /// Whether a caller of HTTP/2 reset its request; seen whatever of its body was not read. The end of any other caller
+    /// stands behind what it sent.
+    pub(crate) fn is_reset(&mut self, cx: &mut Context<'_>) -> bool {
+        match self {
+            Self::Caller(stream) => stream.poll_gone(cx).is_ready(),
+            Self::Plain(_) | Self::Tls(_) | Self::Endpoint(_) => false,
+        }
+    }
+
     /// Keeps later requests off the connection below a stream of HTTP/2 that got no answer in time.
     pub(crate) fn give_up(&self) {
         if let Self::Endpoint(stream) = self {

@@ -29,6 +29,13 @@ pub(super) struct Upload {
     pub(super) stopped: bool,
 }
 
+impl Upload {
+    /// Whether nothing is read from the caller, because the endpoint takes nothing.
+    pub(super) fn is_stuck(&self) -> bool {
+        !self.stopped && self.pump.waits_for_sink()
+    }
+}
+
 /// A final head is in `scratch.response`, its bytes at the front of `scratch.up`.
 pub(super) struct Answered {
     pub(super) upstream: Upstream,
@@ -252,7 +259,7 @@ impl Call<'_> {
             return Poll::Ready(step);
         }
         let finished = upload.pump.is_finished() || upload.stopped;
-        if finished && self.caller_is_gone(cx) {
+        if finished && self.caller_is_gone(cx) || upload.is_stuck() && self.connection.stream.is_reset(cx) {
             return Poll::Ready(Step::CallerGone);
         }
         let progressed = before != upload.pump.n_written + upload.pump.n_bytes;

@@ -165,7 +165,7 @@ impl Call<'_> {
             Poll::Pending => {}
         }
         let uploaded = upload.pump.is_finished() || upload.stopped;
-        if uploaded && self.caller_is_gone(cx) {
+        if uploaded && self.caller_is_gone(cx) || upload.is_stuck() && self.connection.stream.is_reset(cx) {
             return Poll::Ready(Relayed::Abandoned);
         }
         if !*armed || before != download.n_written + upload.pump.n_written {

@@ -145,7 +145,8 @@ impl CallerStream {
         }
     }
 
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+    /// Ready when the caller reset the stream or is gone.
+    pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         let reset = match &mut self.answer {
             Answer::Head(heading) => heading.respond.poll_reset(cx),
             Answer::Body(outgoing) => outgoing.poll_reset(cx),
