@@ -15,19 +15,24 @@
 //! Invariants: what a caller or an endpoint may send ahead is bounded by flow control, and capacity is given back only
 //! for what the exchange took; a message that was cut ends in a reset, never in an end; everything of a connection stays
 //! on its worker.
-//! Limits: no server push, no priorities, no extended CONNECT, no upgrade from HTTP/1.1 (`h2c` by `Upgrade`).
+//! Limits: no server push, no priorities, extended CONNECT for WebSocket alone, no upgrade from HTTP/1.1 (`h2c` by `Upgrade`).
 
 mod caller_stream;
 mod endpoint_stream;
 mod flood;
 mod frames;
 mod incoming;
+#[cfg(test)]
+#[path = "translate_laws.rs"]
+mod laws;
 mod link;
 mod outgoing;
 mod piece;
 mod preface;
 mod serve;
 mod translate;
+#[cfg(test)]
+mod translate_replay;
 mod wire;
 
 pub(crate) use caller_stream::CallerStream;

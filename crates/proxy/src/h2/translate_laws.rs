@@ -74,8 +74,15 @@ pub(super) fn request(input: &[u8]) -> Option<Vec<u8>> {
     }
     for field in head.fields.iter() {
         let (name, value) = (field.name.of(&text), field.value.of(&text));
-        let is_ours: &[&[u8]] =
-            &[b"host", b"cookie", b"transfer-encoding", b"content-length", b"connection", b"upgrade", b"sec-websocket-key"];
+        let is_ours: &[&[u8]] = &[
+            b"host",
+            b"cookie",
+            b"transfer-encoding",
+            b"content-length",
+            b"connection",
+            b"upgrade",
+            b"sec-websocket-key",
+        ];
         let name = std::str::from_utf8(name).expect("names are tokens");
         let came = parts.headers.get_all(name).iter().any(|came| came.as_bytes() == value);
         assert!(came || is_ours.contains(&name.as_bytes()), "{name} did not come");
@@ -104,7 +111,13 @@ fn answered(input: &[u8]) -> Option<(response::Parts, bool, bool)> {
     let letters = lines.next()?;
     let mut response = Response::new(());
     *response.status_mut() = http::StatusCode::from_bytes(lines.next()?).ok()?;
-    *response.headers_mut() = fields(lines)?;
+    let fields = fields(lines)?;
+    let of_connection = ["connection", "transfer-encoding", "upgrade", "keep-alive", "proxy-connection"];
+    if of_connection.iter().any(|name| fields.contains_key(*name)) {
+        // The library refuses them.
+        return None;
+    }
+    *response.headers_mut() = fields;
     Some((response.into_parts().0, letters.contains(&b'e'), letters.contains(&b'h')))
 }
 
