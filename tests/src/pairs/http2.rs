@@ -13,6 +13,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response};
 
 use super::{Body, Fields, Head, broken};
 
+/// The largest frame of DATA that every peer takes (RFC 9113, section 4.2).
+const PART: usize = 16 << 10;
+
 /// The sending direction of a stream.
 pub struct Sender {
     /// No final head was sent: this is an endpoint's.
@@ -68,16 +71,19 @@ impl Sender {
         respond.send_informational(Self::response(status, fields, Body::None)).map_err(failed)
     }
 
-    pub(super) async fn data(&mut self, mut piece: &[u8]) -> io::Result<()> {
+    /// A part goes to the library whole as soon as the window has room for any of it, so that the rest of a window never makes a
+    /// frame of a few bytes: the library takes many of them for a flood.
+    pub(super) async fn data(&mut self, piece: &[u8]) -> io::Result<()> {
         let stream = self.stream.as_mut().ok_or(broken("no head was sent"))?;
-        while !piece.is_empty() {
-            stream.reserve_capacity(piece.len());
-            let n = match poll_fn(|cx| stream.poll_capacity(cx)).await {
-                Some(n) => n.map_err(failed)?.min(piece.len()),
-                None => return Err(broken("the stream is over")),
-            };
-            stream.send_data(Bytes::copy_from_slice(&piece[..n]), false).map_err(failed)?;
-            piece = &piece[n..];
+        for part in piece.chunks(PART) {
+            stream.reserve_capacity(part.len());
+            while stream.capacity() == 0 {
+                match poll_fn(|cx| stream.poll_capacity(cx)).await {
+                    Some(capacity) => drop(capacity.map_err(failed)?),
+                    None => return Err(broken("the stream is over")),
+                }
+            }
+            stream.send_data(Bytes::copy_from_slice(part), false).map_err(failed)?;
         }
         Ok(())
     }
