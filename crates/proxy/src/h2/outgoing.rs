@@ -5,21 +5,28 @@
 //! Pieces of one call are cut no smaller than need be ([`PIECE_MIN`]). Limit: pieces that were gathered in one call leave as one DATA frame, those of different calls do not wait for
 //! another.
 
+use std::future::Future as _;
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use h2::{Reason, SendStream};
 use isobar_http1::{BodyDecoder, BodyStep, Framing};
+use tokio::time::Sleep;
 
 use super::gone;
 use super::piece::{Piece, Waiting};
 use super::translate;
 
-/// A part of a piece shorter than this is not sent while earlier ones wait for the socket: the head of a frame is then
-/// less than 1 % of it, and no peer takes it for a flood of small ones.
+/// A part of a piece shorter than this is not sent while more may soon be (RFC 1122, section 4.2.3.4, has the like for TCP): the
+/// head of a frame is then less than 1 % of it, and no peer takes it for a flood of small ones.
 const PIECE_MIN: usize = 1024;
+
+/// A peer that reads gives room for more well within this; one whose window is always that small gets it in as many steps.
+const PATIENCE: Duration = Duration::from_millis(10);
 
 /// See the module's page.
 #[derive(Debug)]
@@ -31,6 +38,8 @@ pub(super) struct Outgoing {
     /// Payload that was taken in this call.
     gathered: BytesMut,
     waiting: Rc<Waiting>,
+    /// How long a rest of the window is left alone; there while one is.
+    pause: Option<Pin<Box<Sleep>>>,
     ended: bool,
 }
 
@@ -39,7 +48,15 @@ impl Outgoing {
     pub(super) fn new(stream: SendStream<Piece>, framing: Framing) -> Self {
         let decoder = BodyDecoder::new(framing);
         let ended = decoder.is_done();
-        Self { stream, decoder, payload: 0, gathered: BytesMut::new(), waiting: Rc::default(), ended }
+        Self {
+            stream,
+            decoder,
+            payload: 0,
+            gathered: BytesMut::new(),
+            waiting: Rc::default(),
+            pause: None,
+            ended,
+        }
     }
 
     /// The end was sent.
@@ -124,6 +141,18 @@ impl Outgoing {
         if at == slice.len() { Ok(Taken::All) } else { Ok(Taken::Until(at)) }
     }
 
+    /// Whether no more than the few bytes that may be sent now is to be had for a while.
+    fn is_all_there_is(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.waiting.is_none() {
+            // The rest of a buffer, which will empty itself.
+            self.waiting.wake(cx);
+            return false;
+        }
+        // The rest of a window. A peer that reads gives more of it; one that waits for these bytes must get them.
+        let pause = self.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(PATIENCE)));
+        pause.as_mut().poll(cx).is_ready()
+    }
+
     /// How many of `wanted` bytes may be sent now; `None`: none, and the task is woken when that changes.
     fn capacity(&mut self, cx: &mut Context<'_>, wanted: usize) -> io::Result<Option<usize>> {
         let wanted_in_all = self.gathered.len() + wanted;
@@ -134,11 +163,10 @@ impl Outgoing {
             let available = self.stream.capacity().saturating_sub(self.gathered.len());
             let n = available.min(wanted);
             let is_worth_a_frame = n == wanted || self.gathered.len() + n >= PIECE_MIN;
-            if n > 0 && (is_worth_a_frame || self.waiting.is_none()) {
+            if n > 0 && (is_worth_a_frame || self.is_all_there_is(cx)) {
+                self.pause = None;
                 return Ok(Some(n));
             }
-            // The rest of a buffer that will empty itself; a rest of a window is taken when nothing waits any more.
-            self.waiting.wake(cx);
             match self.stream.poll_capacity(cx) {
                 Poll::Pending => return Ok(None),
                 Poll::Ready(Some(Ok(_))) => {}
