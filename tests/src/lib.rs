@@ -16,6 +16,7 @@ pub mod http2;
 mod isobar;
 mod load;
 mod origin;
+pub mod pairs;
 pub mod real;
 pub mod servers;
 mod setup;

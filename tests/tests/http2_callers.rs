@@ -247,13 +247,13 @@ fn a_length_that_the_data_does_not_have_is_no_request() {
 }
 
 #[test]
-fn extended_connect_is_refused_and_connect_answered() {
+fn extended_connect_is_offered_and_connect_without_a_protocol_refused() {
     let origin = Origin::echoing();
     let isobar = start(&origin);
     let mut caller = Http2::connect(isobar.listener("web"), &[]);
     let settings = caller.wait_for(kind::SETTINGS);
     let enables = settings.payload.chunks(6).any(|setting| setting[..2] == [0, 8]);
-    assert!(!enables);
+    assert!(enables);
     let fields = block(&[(":method", "CONNECT"), (":authority", "test:80")]);
     caller.send(kind::HEADERS, END_HEADERS, 1, &fields);
     caller.wait_for(kind::HEADERS);

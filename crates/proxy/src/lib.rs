@@ -44,6 +44,7 @@ mod succession;
 mod tls_stream;
 mod upstream;
 mod view;
+mod websocket;
 mod worker;
 
 pub use access_log::LogError;

@@ -34,8 +34,14 @@ pub(crate) enum Refusal {
     UpstreamReset,
     /// The endpoint's response breaks a rule of HTTP.
     BadResponse(Reject),
-    /// The endpoint switched to a protocol that nobody asked for.
+    /// The endpoint switched to a protocol that nobody asked for, or without the proof that it speaks it.
     UnwantedUpgrade,
+    /// The endpoint answered a request for a tunnel with another success.
+    UpgradeDeclined,
+    /// The route does not take a tunnel, or not one of this protocol.
+    UpgradeNotAllowed,
+    /// The endpoint speaks HTTP/2 and takes no tunnels.
+    NoExtendedConnect,
     UpstreamTimeout,
 }
 
@@ -153,7 +159,8 @@ impl Refusal {
             Self::Overloaded => ErrorCode::Overloaded,
             Self::ConnectFailed => ErrorCode::ConnectFailed,
             Self::UpstreamReset => ErrorCode::UpstreamReset,
-            Self::BadResponse(_) | Self::UnwantedUpgrade => ErrorCode::BadResponse,
+            Self::BadResponse(_) | Self::UnwantedUpgrade | Self::UpgradeDeclined => ErrorCode::BadResponse,
+            Self::UpgradeNotAllowed | Self::NoExtendedConnect => ErrorCode::NotImplemented,
             Self::UpstreamTimeout => ErrorCode::UpstreamTimeout,
         }
     }
@@ -182,6 +189,9 @@ impl Refusal {
             Self::ConnectFailed => "no connection to the service could be made",
             Self::UpstreamReset => "the service closed the connection before it answered",
             Self::BadResponse(_) | Self::UnwantedUpgrade => "the service's answer was not valid HTTP",
+            Self::UpgradeDeclined => "the service did not take the upgrade",
+            Self::UpgradeNotAllowed => "an upgrade to this protocol is not allowed here",
+            Self::NoExtendedConnect => "the service cannot be upgraded to this protocol over HTTP/2",
             Self::UpstreamTimeout => "the service did not answer in time",
         }
     }

@@ -113,11 +113,14 @@ impl Stream {
         }
     }
 
-    /// Ends the sending direction.
+    /// Ends the sending direction of a connection, or of a tunnel within HTTP/2.
     pub(crate) fn shutdown_write(&mut self) {
         self.say_close();
-        if let Some(socket) = self.socket() {
-            socket.shutdown_write();
+        match self {
+            Self::Caller(stream) => stream.end_tunnel(),
+            Self::Endpoint(stream) => stream.end_tunnel(),
+            Self::Plain(socket) => socket.shutdown_write(),
+            Self::Tls(stream) => stream.socket().shutdown_write(),
         }
     }
 
@@ -152,6 +155,19 @@ impl Stream {
         matches!(self, Self::Caller(_) | Self::Endpoint(_))
     }
 
+    /// Whether a caller of HTTP/2 asks for a tunnel: any success then says that it stands.
+    pub(crate) fn wants_tunnel(&self) -> bool {
+        matches!(self, Self::Caller(stream) if stream.wants_tunnel())
+    }
+
+    /// Whether an endpoint that switched to WebSocket gave this proof of a key that was ours.
+    pub(crate) fn is_proof(&self, proof: Option<&[u8]>) -> bool {
+        match self {
+            Self::Caller(stream) => stream.is_proof(proof),
+            Self::Plain(_) | Self::Tls(_) | Self::Endpoint(_) => true,
+        }
+    }
+
     /// Keeps later requests off the connection below a stream of HTTP/2 that got no answer in time.
     pub(crate) fn give_up(&self) {
         if let Self::Endpoint(stream) = self {
@@ -164,6 +180,11 @@ impl Stream {
         if let Self::Endpoint(stream) = self {
             stream.give_up_if_silent();
         }
+    }
+
+    /// Whether an endpoint of HTTP/2 takes extended CONNECT.
+    pub(crate) fn takes_tunnels(&self) -> bool {
+        matches!(self, Self::Endpoint(stream) if stream.takes_tunnels())
     }
 
     /// Whether the endpoint said that it has not begun with the request that was written.

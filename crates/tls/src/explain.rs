@@ -98,6 +98,11 @@ fn explain_alert(alert: AlertDescription) -> String {
         AlertDescription::UnrecognisedName => {
             "it has no certificate for the name it was asked for".to_owned()
         }
+        AlertDescription::NoApplicationProtocol => {
+            "it does not offer the protocol that it was asked for (ALPN): does it speak HTTP/2, if that is the service's \
+             `protocol`?"
+                .to_owned()
+        }
         other => format!("it broke the handshake off ({other:?})"),
     }
 }

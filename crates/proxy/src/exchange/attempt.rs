@@ -101,6 +101,10 @@ impl Call<'_> {
                 guard.finish(Outcome::Refused);
                 return Attempt::Full;
             }
+            Err(NoUpstream::Unfit(refusal)) => {
+                guard.finish(Outcome::Refused);
+                return Attempt::CallerBlamed(refusal);
+            }
             Err(NoUpstream::Failed(failure)) => {
                 guard.finish(Outcome::Failure(FailureClass::Connect));
                 return Attempt::Failed(failure);

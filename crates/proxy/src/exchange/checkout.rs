@@ -18,12 +18,15 @@ use crate::metrics::AttemptFailure;
 use crate::refusal::Refusal;
 use crate::upstream::{self, ConnectError, Permit, Upstream};
 use crate::view::View;
+use crate::websocket;
 
 /// Why an attempt has no connection.
 pub(super) enum NoUpstream {
     /// The endpoint is at its maximum of connections.
     Full,
     Failed(Failure),
+    /// Nothing like this can be said to it.
+    Unfit(Refusal),
 }
 
 impl Call<'_> {
@@ -36,7 +39,8 @@ impl Call<'_> {
         now: Instant,
     ) -> Result<Upstream, NoUpstream> {
         if self.service.http2 {
-            return self.open_stream(view, index, only_fresh, now).await;
+            let upstream = self.open_stream(view, index, only_fresh, now).await?;
+            return self.check_tunnel(upstream, &view.member(index).endpoint);
         }
         let live = &view.member(index).live;
         let idle = if only_fresh { None } else { self.cluster.pool.check_out(live, now) };
@@ -132,6 +136,21 @@ impl Call<'_> {
                 return Ok(Upstream::of_stream(stream, reused, done));
             }
         }
+    }
+
+    /// Keeps a WebSocket from an endpoint that would take its head for a request.
+    fn check_tunnel(&self, upstream: Upstream, endpoint: &Endpoint) -> Result<Upstream, NoUpstream> {
+        let head = &self.scratch.down.filled()[..self.head_len];
+        let is_tunnel = self.upgrade && websocket::key(&self.scratch.request, head).is_some();
+        if !is_tunnel || upstream.stream.takes_tunnels() {
+            return Ok(upstream);
+        }
+        if self.cluster.complaints.is_due(&endpoint.id, self.worker.now()) {
+            let error =
+                "it does not announce extended CONNECT (RFC 8441): use `protocol = \"http1\"` for WebSocket";
+            tracing::warn!(service = %self.service.name, endpoint = %endpoint.id, error, "no WebSocket with the endpoint");
+        }
+        Err(NoUpstream::Unfit(Refusal::NoExtendedConnect))
     }
 
     async fn wait_for(&mut self, link: &Link) -> Result<(), LinkError> {

@@ -23,6 +23,7 @@ use crate::record::{Record, RequestId};
 use crate::refusal::Refusal;
 use crate::scratch::Scratch;
 use crate::view::View;
+use crate::websocket;
 use crate::worker::Worker;
 
 /// Endpoints that a request remembers having tried, those at their maximum of connections included: a request that met
@@ -72,6 +73,9 @@ pub(super) async fn forward(
     let upgrade = scratch.request.upgrade.is_some_and(|name| {
         route.upgrades.iter().any(|allowed| allowed.as_bytes().eq_ignore_ascii_case(name.of(head)))
     });
+    if connection.stream.wants_tunnel() && !(upgrade && websocket::key(&scratch.request, head).is_some()) {
+        return End::Refused { refusal: Refusal::UpgradeNotAllowed, message_end: None };
+    }
     let listener = terms.listener();
     let (body_idle, body_max) = (listener.body_idle, listener.body_max);
     let trusted = connection

@@ -135,6 +135,10 @@ async fn serve(
         }
         ActionPlan::Respond { status, body, series } => {
             record.series = Some(*series);
+            if connection.stream.wants_tunnel() && (200..300).contains(status) {
+                // It would say that the tunnel stands.
+                return End::Refused { refusal: Refusal::UpgradeNotAllowed, message_end: None };
+            }
             let answer = local::Answer::respond(*status, body);
             local::answer(connection, terms, scratch, head_len, route, &answer, record).await
         }

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 
 use isobar_core::{FailureClass, InFlight, Outcome};
+use isobar_http1::HeaderId;
 
 use super::End;
 use super::attempt::{Answered, Upload};
@@ -50,11 +51,19 @@ impl Call<'_> {
             call.note_head(&self.scratch.response, &self.scratch.up.filled()[..head_len]);
         }
         if self.scratch.response.status == 101 {
-            if !self.upgrade || self.scratch.response.upgrade.is_none() {
+            let head = &self.scratch.up.filled()[..head_len];
+            let proof = self.scratch.response.find(HeaderId::SecWebSocketAccept, head);
+            let is_proof = self.connection.stream.is_proof(proof);
+            if !self.upgrade || self.scratch.response.upgrade.is_none() || !is_proof {
                 guard.finish(Outcome::Failure(FailureClass::BadResponse));
                 return End::Refused { refusal: Refusal::UnwantedUpgrade, message_end: None };
             }
             return self.tunnel(upstream, upload, guard, head_len).await;
+        }
+        if self.connection.stream.wants_tunnel() && (200..300).contains(&self.record.status) {
+            // It would say that the tunnel stands.
+            self.finish(guard);
+            return End::Refused { refusal: Refusal::UpgradeDeclined, message_end: None };
         }
         // An answer that came before the end of the upload leaves the connection in the middle of a message.
         let wishes_keep_alive =

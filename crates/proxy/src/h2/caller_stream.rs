@@ -5,9 +5,9 @@
 
 use std::io;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use h2::ext::Protocol;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::request;
@@ -17,7 +17,9 @@ use super::gone;
 use super::incoming::Incoming;
 use super::memory::{Heading, Shelf, StreamMemory};
 use super::outgoing::Outgoing;
-use super::translate::{self, Malformed};
+use super::piece::Piece;
+use super::translate::{self, Malformed, Tunnel};
+use crate::websocket::{self, Key};
 
 /// Bounds of an answer's head. It was parsed before and got the route's fields added: what is refused here is a defect
 /// of ours, not of anybody's message.
@@ -34,12 +36,14 @@ pub(crate) struct CallerStream {
     is_tls: bool,
     /// Where its memory comes from.
     shelf: Rc<Shelf>,
+    /// Asks for a tunnel; the key that was made for it.
+    tunnel: Option<Key>,
 }
 
 #[derive(Debug)]
 enum Answer {
     /// No final head yet.
-    Head(SendResponse<Bytes>),
+    Head(SendResponse<Piece>),
     Body(Outgoing),
 }
 
@@ -54,23 +58,33 @@ enum Headed {
 }
 
 impl CallerStream {
-    /// Takes over an accepted stream; hands it back where the request is malformed.
+    /// Takes over an accepted stream; hands it back where the request is malformed. `key` is for a tunnel.
     pub(super) fn new(
         parts: &request::Parts,
         body: RecvStream,
-        respond: SendResponse<Bytes>,
+        respond: SendResponse<Piece>,
         is_tls: bool,
         shelf: Rc<Shelf>,
-    ) -> Result<Self, (Malformed, SendResponse<Bytes>)> {
+        key: impl FnOnce() -> Key,
+    ) -> Result<Self, (Malformed, SendResponse<Piece>)> {
+        let protocol = parts.extensions.get::<Protocol>();
+        let key = protocol.map(|_| key());
+        let tunnel =
+            protocol.zip(key.as_ref()).map(|(protocol, key)| Tunnel { protocol: protocol.as_str(), key });
         let StreamMemory { mut lead, heading } = shelf.take();
-        match translate::write_request(parts, body.is_end_stream(), &mut lead) {
+        match translate::write_request(parts, tunnel, body.is_end_stream(), &mut lead) {
             Ok(form) => Ok(Self {
                 incoming: Incoming::new(body, lead, form),
                 answer: Answer::Head(respond),
                 heading,
-                method: Method::of(parts.method.as_str().as_bytes()),
+                method: if key.is_some() {
+                    Method::Get
+                } else {
+                    Method::of(parts.method.as_str().as_bytes())
+                },
                 is_tls,
                 shelf,
+                tunnel: key,
             }),
             Err(malformed) => Err((malformed, respond)),
         }
@@ -80,17 +94,48 @@ impl CallerStream {
         self.is_tls
     }
 
+    /// Whether a tunnel is asked for: any success then says that it stands.
+    pub(crate) fn wants_tunnel(&self) -> bool {
+        self.tunnel.is_some()
+    }
+
+    /// Whether this is the proof of the key that the endpoint got; where the caller made the key it is his to look.
+    pub(crate) fn is_proof(&self, proof: Option<&[u8]>) -> bool {
+        self.tunnel.is_none_or(|key| proof == Some(&websocket::prove(&key)))
+    }
+
+    /// Ends what is sent through a tunnel.
+    pub(crate) fn end_tunnel(&mut self) {
+        if let (Some(_), Answer::Body(outgoing)) = (&self.tunnel, &mut self.answer) {
+            outgoing.end();
+        }
+    }
+
     /// Reads into `into`, which must not be empty; behind the request's end only the caller's leaving ends the wait.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
         if !self.incoming.is_ended() {
-            return self.incoming.poll_read(cx, into);
+            // The end of a body whose length was told may come in a frame of its own: it says no more than the length did.
+            match ready!(self.incoming.poll_read(cx, into))? {
+                0 => {}
+                n => return Poll::Ready(Ok(n)),
+            }
+        }
+        if self.wants_tunnel() {
+            return Poll::Ready(Ok(0));
         }
         self.poll_gone(cx).map(Err)
     }
 
     /// Ready when a read would not block.
     pub(crate) fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.incoming.is_ended() { self.poll_gone(cx).map(Err) } else { self.incoming.poll_ready(cx) }
+        if !self.incoming.is_ended() {
+            ready!(self.incoming.poll_ready(cx))?;
+        }
+        if self.incoming.is_ended() && !self.wants_tunnel() {
+            self.poll_gone(cx).map(Err)
+        } else {
+            Poll::Ready(Ok(()))
+        }
     }
 
     /// Ready when the caller has reset the stream, or is gone.
@@ -144,7 +189,7 @@ impl CallerStream {
 /// Takes bytes of the answer's head, and sends it when it is whole.
 fn take_head(
     heading: &mut Heading,
-    respond: &mut SendResponse<Bytes>,
+    respond: &mut SendResponse<Piece>,
     bytes: &[u8],
     method: Method,
 ) -> io::Result<Headed> {
@@ -166,7 +211,9 @@ fn take_head(
         }
         Err(reject) => return Err(io::Error::new(io::ErrorKind::InvalidData, reject.reason())),
     };
-    let response = translate::response(&heading.parsed, &whole[..head_len])
+    let switches = heading.parsed.status == 101;
+    let translate = if switches { translate::switched } else { translate::response };
+    let response = translate(&heading.parsed, &whole[..head_len])
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     heading.restart();
     let n = head_len - n_before;
@@ -174,7 +221,7 @@ fn take_head(
         respond.send_informational(response).map_err(gone)?;
         return Ok(Headed::Informational(n));
     }
-    let framing = heading.parsed.framing;
+    let framing = if switches { Framing::UntilClose } else { heading.parsed.framing };
     let ends = matches!(framing, Framing::None | Framing::Length(0));
     let stream = respond.send_response(response, ends).map_err(gone)?;
     Ok(Headed::Final(n, Outgoing::new(stream, framing)))
@@ -184,7 +231,11 @@ impl Drop for CallerStream {
     fn drop(&mut self) {
         match &mut self.answer {
             Answer::Head(respond) => respond.send_reset(Reason::INTERNAL_ERROR),
-            Answer::Body(outgoing) if !outgoing.is_ended() => outgoing.send_reset(Reason::INTERNAL_ERROR),
+            Answer::Body(outgoing) if !outgoing.is_ended() => {
+                // RFC 8441, section 5: what a reset is under a WebSocket.
+                let of_tunnel = self.tunnel.is_some();
+                outgoing.send_reset(if of_tunnel { Reason::CANCEL } else { Reason::INTERNAL_ERROR });
+            }
             // Where the request's body was not read to its end, the library tells the caller to stop (RFC 9113, section 8.1).
             Answer::Body(_) => {}
         }

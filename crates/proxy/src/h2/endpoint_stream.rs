@@ -10,17 +10,20 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
+use h2::ext::Protocol;
 use h2::{Reason, RecvStream};
 use http::Response;
+use http::header::SEC_WEBSOCKET_KEY;
 use isobar_http1::{Framing, HeadLimits, HeadProgress, Method, RequestHead};
 
 use super::gone;
 use super::incoming::Incoming;
 use super::link::Link;
 use super::outgoing::Outgoing;
-use super::translate;
+use super::piece::Piece;
+use super::translate::{self, BodyForm};
+use crate::websocket::{self, Proof};
 
 /// Bounds of a request's head. It was parsed before and got our lines added: what is refused here is a defect of ours.
 const REQUEST_LIMITS: HeadLimits = HeadLimits { head_bytes: 2 << 20, target_bytes: 2 << 20, n_headers: 2048 };
@@ -33,6 +36,8 @@ pub(crate) struct EndpointStream {
     method: Method,
     /// The endpoint has not begun with the request and never will.
     is_unprocessed: bool,
+    /// What a caller's key is to be answered with, where the request asks for a WebSocket.
+    proof: Option<Proof>,
     lease: Lease,
     /// What `Link::n_heard` was when this began.
     n_heard: u64,
@@ -60,7 +65,7 @@ enum Request {
 /// The request before its head is complete.
 #[derive(Debug)]
 struct Heading {
-    sender: SendRequest<Bytes>,
+    sender: SendRequest<Piece>,
     bytes: Vec<u8>,
     progress: HeadProgress,
     parsed: RequestHead,
@@ -81,7 +86,7 @@ enum Answer {
 
 impl EndpointStream {
     /// A stream of `link`, which counts it from now on.
-    pub(super) fn new(link: Rc<Link>, sender: SendRequest<Bytes>) -> Self {
+    pub(super) fn new(link: Rc<Link>, sender: SendRequest<Piece>) -> Self {
         let heading = Heading {
             sender,
             bytes: Vec::new(),
@@ -94,6 +99,7 @@ impl EndpointStream {
             answer: Answer::Unasked,
             method: Method::Other,
             is_unprocessed: false,
+            proof: None,
             lease: Lease(link),
             n_heard,
         }
@@ -117,6 +123,18 @@ impl EndpointStream {
     pub(crate) fn give_up_if_silent(&self) {
         if self.lease.0.n_heard() == self.n_heard {
             self.give_up();
+        }
+    }
+
+    /// Whether the endpoint said that it takes extended CONNECT.
+    pub(crate) fn takes_tunnels(&self) -> bool {
+        matches!(&self.request, Request::Head(heading) if heading.sender.is_extended_connect_protocol_enabled())
+    }
+
+    /// Ends what is sent through a tunnel.
+    pub(crate) fn end_tunnel(&mut self) {
+        if let (Some(_), Request::Body(outgoing)) = (&self.proof, &mut self.request) {
+            outgoing.end();
         }
     }
 
@@ -177,7 +195,7 @@ impl EndpointStream {
             Poll::Ready(None) => {}
         }
         match ready!(Pin::new(response).poll(cx)) {
-            Ok(response) => self.answer = Answer::Coming(begin(response, is_head)),
+            Ok(response) => self.answer = Answer::Coming(begin(response, is_head, self.proof.as_ref())),
             Err(error) => return Poll::Ready(Err(self.fail(error))),
         }
         Poll::Ready(Ok(()))
@@ -234,10 +252,19 @@ impl EndpointStream {
             Ok(Some(head_len)) => head_len,
             Err(reject) => return Err(self.cannot_carry(reject.reason())),
         };
-        let Ok(request) = translate::request(parsed, &whole[..head_len], is_tls) else {
+        let head = &whole[..head_len];
+        let Ok(mut request) = translate::request(parsed, head, is_tls) else {
             return Err(self.cannot_carry("a head that HTTP/2 cannot carry"));
         };
-        let (method, framing) = (parsed.method, parsed.framing);
+        let key = websocket::key(parsed, head);
+        self.proof = key.map(websocket::prove);
+        let (method, mut framing) = (parsed.method, parsed.framing);
+        if key.is_some() {
+            framing = Framing::UntilClose;
+            *request.method_mut() = http::Method::CONNECT;
+            request.headers_mut().remove(SEC_WEBSOCKET_KEY);
+            request.extensions_mut().insert(Protocol::from_static(websocket::NAME));
+        }
         let ends = matches!(framing, Framing::None | Framing::Length(0));
         match heading.sender.send_request(request, ends) {
             Ok((response, stream)) => {
@@ -261,9 +288,15 @@ impl EndpointStream {
     }
 }
 
-fn begin(response: Response<RecvStream>, is_head: bool) -> Incoming {
+fn begin(response: Response<RecvStream>, is_head: bool, proof: Option<&Proof>) -> Incoming {
     let (parts, body) = response.into_parts();
     let mut head = Vec::new();
+    if let Some(proof) = proof
+        && parts.status.is_success()
+    {
+        translate::write_switch(&parts, websocket::NAME, proof, &mut head);
+        return Incoming::new(body, head, BodyForm::Plain);
+    }
     let form = translate::write_response(&parts, body.is_end_stream(), is_head, &mut head);
     Incoming::new(body, head, form)
 }

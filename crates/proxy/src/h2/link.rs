@@ -18,13 +18,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
 use h2::client::{self, SendRequest};
 use isobar_core::{Endpoint, Instant, Live};
 use isobar_tls::Originator;
 
+use super::piece::Piece;
 use super::wire::Wire;
-use super::{CONNECTION_WINDOW, EndpointStream, SEND_BUFFER_MAX, STREAM_WINDOW};
+use super::{CONNECTION_WINDOW, EndpointStream, SEND_BUFFER_MAX, SMALL_FRAME, STREAM_WINDOW};
 use crate::clock::Clock;
 use crate::upstream::{self, AddressHasher, ConnectError, IdleLimits, Permit};
 
@@ -37,6 +37,10 @@ const WAITING_MAX: usize = 100;
 
 /// Bytes of an endpoint's header list: what its heads may have in HTTP/1.1 (64 KiB) and what fields cost beside it.
 const HEADER_LIST_MAX: u32 = 80 * 1024;
+
+/// Small frames of DATA that wait for slow callers, for all of a link: one of them must not cost the others theirs, so as many as
+/// the link's window holds of messages of 16 bytes.
+const SMALL_FRAMES_MAX: usize = CONNECTION_WINDOW as usize / 16;
 
 /// Streams that were reset, remembered so that frames on their way are not taken for errors.
 const LOCAL_RESETS_MAX: usize = 256;
@@ -63,7 +67,7 @@ pub(crate) struct Link {
 #[derive(Debug)]
 enum State {
     Opening(Vec<Waker>),
-    Open(SendRequest<Bytes>),
+    Open(SendRequest<Piece>),
     Failed(LinkError),
     Closed,
 }
@@ -269,7 +273,7 @@ async fn drive(
         Ok(Err(error)) => return link.change(State::Failed(Rc::new(error))),
         Err(_) => return link.change(State::Failed(Rc::new(timed_out()))),
     };
-    let handshake = builder().handshake::<_, Bytes>(Wire::to_endpoint(stream, Rc::clone(&link.n_heard)));
+    let handshake = builder().handshake::<_, Piece>(Wire::to_endpoint(stream, Rc::clone(&link.n_heard)));
     let (sender, connection) = match tokio::time::timeout_at(over, handshake).await {
         Ok(Ok(made)) => made,
         Ok(Err(error)) => return link.change(State::Failed(Rc::new(super::gone(error).into()))),
@@ -318,6 +322,7 @@ fn builder() -> client::Builder {
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(HEADER_LIST_MAX)
         .max_send_buffer_size(SEND_BUFFER_MAX)
-        .max_concurrent_reset_streams(LOCAL_RESETS_MAX);
+        .max_concurrent_reset_streams(LOCAL_RESETS_MAX)
+        .data_frame_budget(SMALL_FRAMES_MAX * SMALL_FRAME);
     builder
 }

@@ -15,20 +15,26 @@
 //! Invariants: what a caller or an endpoint may send ahead is bounded by flow control, and capacity is given back only
 //! for what the exchange took; a message that was cut ends in a reset, never in an end; everything of a connection stays
 //! on its worker.
-//! Limits: no server push, no priorities, no extended CONNECT, no upgrade from HTTP/1.1 (`h2c` by `Upgrade`).
+//! Limits: no server push, no priorities, extended CONNECT for WebSocket alone, no upgrade from HTTP/1.1 (`h2c` by `Upgrade`).
 
 mod caller_stream;
 mod endpoint_stream;
 mod flood;
 mod frames;
 mod incoming;
+#[cfg(test)]
+#[path = "translate_laws.rs"]
+mod laws;
 mod link;
 mod memory;
 mod outgoing;
+mod piece;
 mod preface;
 mod servants;
 mod serve;
 mod translate;
+#[cfg(test)]
+mod translate_replay;
 mod wire;
 
 pub(crate) use caller_stream::CallerStream;
@@ -51,6 +57,10 @@ pub(crate) const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Bytes that one stream may have waiting to be sent: what a full buffer of the relay needs, so that it is not cut in
 /// two.
 pub(crate) const SEND_BUFFER_MAX: usize = 64 * 1024;
+
+/// What a frame of DATA that is shorter than this falls short of it is counted against a budget of the library's, until the
+/// frame is read.
+const SMALL_FRAME: usize = 256;
 
 /// What a field costs in the header list beside its name and value (RFC 9113, section 6.5.2).
 const FIELD_OVERHEAD: usize = 32;

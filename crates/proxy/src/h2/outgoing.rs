@@ -2,37 +2,61 @@
 //!
 //! Invariants: bytes are taken only as far as the peer's window and our own bound on waiting bytes reach, so who writes
 //! meets the peer's backpressure; the end is sent when the framing says that it is there, and then only.
-//! Limit: pieces that were gathered in one call leave as one DATA frame, those of different calls do not wait for
+//! Pieces of one call are cut no smaller than need be ([`PIECE_MIN`]). Limit: pieces that were gathered in one call leave as one DATA frame, those of different calls do not wait for
 //! another.
 
+use std::future::Future as _;
 use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use h2::{Reason, SendStream};
 use isobar_http1::{BodyDecoder, BodyStep, Framing};
+use tokio::time::Sleep;
 
 use super::gone;
+use super::piece::{Piece, Waiting};
 use super::translate;
+
+/// A part of a piece shorter than this is not sent while more may soon be (RFC 1122, section 4.2.3.4, has the like for TCP): the
+/// head of a frame is then less than 1 % of it, and no peer takes it for a flood of small ones.
+const PIECE_MIN: usize = 1024;
+
+/// A peer that reads gives room for more well within this; one whose window is always that small gets it in as many steps.
+const PATIENCE: Duration = Duration::from_millis(10);
 
 /// See the module's page.
 #[derive(Debug)]
 pub(super) struct Outgoing {
-    stream: SendStream<Bytes>,
+    stream: SendStream<Piece>,
     decoder: BodyDecoder,
     /// Payload at the front of what is written next.
     payload: usize,
     /// Payload that was taken in this call.
     gathered: BytesMut,
+    waiting: Rc<Waiting>,
+    /// How long a rest of the window is left alone; there while one is.
+    pause: Option<Pin<Box<Sleep>>>,
     ended: bool,
 }
 
 impl Outgoing {
     /// A body in this framing; where there is none, the end must have gone with the head.
-    pub(super) fn new(stream: SendStream<Bytes>, framing: Framing) -> Self {
+    pub(super) fn new(stream: SendStream<Piece>, framing: Framing) -> Self {
         let decoder = BodyDecoder::new(framing);
         let ended = decoder.is_done();
-        Self { stream, decoder, payload: 0, gathered: BytesMut::new(), ended }
+        Self {
+            stream,
+            decoder,
+            payload: 0,
+            gathered: BytesMut::new(),
+            waiting: Rc::default(),
+            pause: None,
+            ended,
+        }
     }
 
     /// The end was sent.
@@ -47,6 +71,15 @@ impl Outgoing {
 
     pub(super) fn send_reset(&mut self, reason: Reason) {
         self.stream.send_reset(reason);
+    }
+
+    /// Ends a body that has no other end.
+    pub(super) fn end(&mut self) {
+        if !self.ended {
+            self.ended = true;
+            // Of a stream that is over the next read tells.
+            let _ = self.stream.send_data(Piece::new(Bytes::new(), &self.waiting), true);
+        }
     }
 
     /// Takes bytes of the slices in order, as many as may be sent now.
@@ -108,6 +141,18 @@ impl Outgoing {
         if at == slice.len() { Ok(Taken::All) } else { Ok(Taken::Until(at)) }
     }
 
+    /// Whether no more than the few bytes that may be sent now is to be had for a while.
+    fn is_all_there_is(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.waiting.is_none() {
+            // The rest of a buffer, which will empty itself.
+            self.waiting.wake(cx);
+            return false;
+        }
+        // The rest of a window. A peer that reads gives more of it; one that waits for these bytes must get them.
+        let pause = self.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(PATIENCE)));
+        pause.as_mut().poll(cx).is_ready()
+    }
+
     /// How many of `wanted` bytes may be sent now; `None`: none, and the task is woken when that changes.
     fn capacity(&mut self, cx: &mut Context<'_>, wanted: usize) -> io::Result<Option<usize>> {
         let wanted_in_all = self.gathered.len() + wanted;
@@ -116,8 +161,11 @@ impl Outgoing {
         }
         loop {
             let available = self.stream.capacity().saturating_sub(self.gathered.len());
-            if available > 0 {
-                return Ok(Some(available.min(wanted)));
+            let n = available.min(wanted);
+            let is_worth_a_frame = n == wanted || self.gathered.len() + n >= PIECE_MIN;
+            if n > 0 && (is_worth_a_frame || self.is_all_there_is(cx)) {
+                self.pause = None;
+                return Ok(Some(n));
             }
             match self.stream.poll_capacity(cx) {
                 Poll::Pending => return Ok(None),
@@ -138,7 +186,8 @@ impl Outgoing {
         };
         let ends_here = ends && trailers.is_none();
         if ends_here || !self.gathered.is_empty() {
-            self.stream.send_data(self.gathered.split().freeze(), ends_here).map_err(gone)?;
+            let piece = Piece::new(self.gathered.split().freeze(), &self.waiting);
+            self.stream.send_data(piece, ends_here).map_err(gone)?;
         }
         if let Some(trailers) = trailers {
             self.stream.send_trailers(trailers).map_err(gone)?;

@@ -12,17 +12,20 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
 use h2::server::{self, SendResponse};
 use h2::{Reason, RecvStream};
 use isobar_core::Instant;
 
 use super::flood::{CloseReason, Verdict};
+use super::piece::Piece;
 use super::wire::Wire;
-use super::{CONNECTION_WINDOW, CallerStream, FIELD_OVERHEAD, SEND_BUFFER_MAX, STREAM_WINDOW, preface};
+use super::{
+    CONNECTION_WINDOW, CallerStream, FIELD_OVERHEAD, SEND_BUFFER_MAX, SMALL_FRAME, STREAM_WINDOW, preface,
+};
 use crate::connection::Trunk;
 use crate::plan::ListenerPlan;
 use crate::stream::Stream;
+use crate::websocket;
 
 /// Streams that are taken in one wake before other connections of the worker get their turn.
 const ACCEPTS_PER_WAKE: usize = 64;
@@ -36,6 +39,10 @@ const LOCAL_RESETS_MAX: usize = 64;
 
 /// Streams that we reset for errors of the caller in one connection; then it is closed.
 const ERROR_RESETS_MAX: usize = 256;
+
+/// Small frames of DATA that wait for slow exchanges, for all of a connection: a stream's window full of messages of 8 bytes,
+/// which a caller of gRPC sends without meaning harm. The library keeps some 200 bytes for each.
+const SMALL_FRAMES_MAX: usize = STREAM_WINDOW as usize / 8;
 
 /// The compression table that callers may fill: the default of the protocol, told here so that it is seen to be a bound.
 const HEADER_TABLE: u32 = 4096;
@@ -53,7 +60,7 @@ pub(crate) async fn serve(stream: Stream, trunk: Trunk, first: Vec<u8>) {
         trunk.deadline.set(trunk.now().after(listener.head_timeout));
         let worker = Rc::clone(&trunk.listener.worker);
         let wire = Wire::of_caller(stream, first, preface::LEN, worker, Rc::clone(&verdict));
-        builder(listener).handshake::<_, Bytes>(wire)
+        builder(listener).handshake::<_, Piece>(wire)
     };
     let mut handshake = pin!(handshake);
     let shaken = poll_fn(|cx| match handshake.as_mut().poll(cx) {
@@ -84,7 +91,9 @@ fn builder(listener: &ListenerPlan) -> server::Builder {
         .max_send_buffer_size(SEND_BUFFER_MAX)
         .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
         .max_concurrent_reset_streams(LOCAL_RESETS_MAX)
-        .max_local_error_reset_streams(Some(ERROR_RESETS_MAX));
+        .max_local_error_reset_streams(Some(ERROR_RESETS_MAX))
+        .data_frame_budget(SMALL_FRAMES_MAX * SMALL_FRAME)
+        .enable_connect_protocol();
     builder
 }
 
@@ -145,7 +154,7 @@ enum Stage {
 
 /// A connection past its handshake.
 struct Served {
-    connection: server::Connection<Wire, Bytes>,
+    connection: server::Connection<Wire, Piece>,
     trunk: Trunk,
     is_tls: bool,
     verdict: Rc<Cell<Option<Verdict>>>,
@@ -184,10 +193,11 @@ impl Served {
         }
     }
 
-    fn start(&mut self, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
+    fn start(&mut self, request: http::Request<RecvStream>, respond: SendResponse<Piece>) {
         let (parts, body) = request.into_parts();
-        let shelf = Rc::clone(&self.trunk.listener.worker.stream_memory);
-        match CallerStream::new(&parts, body, respond, self.is_tls, shelf) {
+        let worker = &self.trunk.listener.worker;
+        let key = || websocket::draw_key(&mut worker.draw.borrow_mut());
+        match CallerStream::new(&parts, body, respond, self.is_tls, Rc::clone(&worker.stream_memory), key) {
             Ok(stream) => {
                 let connection = self.trunk.branch(stream);
                 let in_progress = InProgress::begin(&self.streams);

@@ -8,12 +8,12 @@
 
 use bytes::Bytes;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_KEY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri, request, response};
-use isobar_http1::{Field, HeaderId, RequestHead, ResponseHead};
+use isobar_http1::{Field, HeaderId, RequestHead, ResponseHead, is_token};
 
 /// A request that RFC 9113, section 8 calls malformed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +28,15 @@ pub(super) enum Malformed {
     UserInformation,
     #[error("host and authority differ")]
     TwoHosts,
+    #[error("the protocol of a tunnel has no name, or the tunnel has a length")]
+    Tunnel,
+}
+
+/// What extended CONNECT (RFC 8441) asks for, and what an upgrade of HTTP/1.1 needs beside it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tunnel<'a> {
+    pub(super) protocol: &'a str,
+    pub(super) key: &'a [u8],
 }
 
 /// A head that the fields of HTTP/2 cannot carry.
@@ -54,20 +63,27 @@ impl BodyForm {
     }
 }
 
-/// Appends the head of a caller's request; `ended`: no body follows.
+/// Appends the head of a caller's request; `ended`: no body follows. A tunnel is asked for by an upgrade.
 pub(super) fn write_request(
     parts: &request::Parts,
+    tunnel: Option<Tunnel<'_>>,
     ended: bool,
     out: &mut Vec<u8>,
 ) -> Result<BodyForm, Malformed> {
-    let form = if ended { BodyForm::None } else { BodyForm::choose(&parts.headers) };
-    out.extend_from_slice(parts.method.as_str().as_bytes());
+    let form = match tunnel {
+        // What comes behind the head is the tunnel's, whatever it is.
+        Some(_) => BodyForm::Plain,
+        None if ended => BodyForm::None,
+        None => BodyForm::choose(&parts.headers),
+    };
+    let method = if tunnel.is_some() { &Method::GET } else { &parts.method };
+    out.extend_from_slice(method.as_str().as_bytes());
     out.push(b' ');
     let authority = parts.uri.authority().map(Authority::as_str);
     if authority.is_some_and(|authority| authority.contains('@')) {
         return Err(Malformed::UserInformation);
     }
-    out.extend_from_slice(target(parts, authority)?.as_bytes());
+    out.extend_from_slice(target(method, &parts.uri, authority)?.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     if let Some(authority) = authority {
         line(b"host", authority.as_bytes(), out);
@@ -80,6 +96,9 @@ pub(super) fn write_request(
             HOST if std::mem::replace(&mut has_host, true) => return Err(Malformed::TwoHosts),
             HOST if authority.is_some_and(|authority| authority.as_bytes() == value) => {}
             HOST if authority.is_some() => return Err(Malformed::TwoHosts),
+            CONTENT_LENGTH if tunnel.is_some() => return Err(Malformed::Tunnel),
+            // Without a meaning here (RFC 8441, section 5); ours stands below.
+            SEC_WEBSOCKET_KEY if tunnel.is_some() => {}
             // The library counts DATA by it all the same.
             CONTENT_LENGTH if form == BodyForm::Chunked => {
                 if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
@@ -93,11 +112,14 @@ pub(super) fn write_request(
     if has_cookies {
         write_cookies(&parts.headers, out);
     }
+    if let Some(tunnel) = tunnel {
+        write_upgrade(tunnel, out)?;
+    }
     match form {
         BodyForm::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         // RFC 9110, section 8.6: methods that mean something by a body tell that there is none.
         BodyForm::None
-            if [Method::POST, Method::PUT, Method::PATCH].contains(&parts.method)
+            if [Method::POST, Method::PUT, Method::PATCH].contains(method)
                 && !parts.headers.contains_key(CONTENT_LENGTH) =>
         {
             out.extend_from_slice(b"content-length: 0\r\n");
@@ -108,13 +130,23 @@ pub(super) fn write_request(
     Ok(form)
 }
 
-fn target<'a>(parts: &'a request::Parts, authority: Option<&'a str>) -> Result<&'a str, Malformed> {
-    if parts.method == Method::CONNECT {
+fn write_upgrade(tunnel: Tunnel<'_>, out: &mut Vec<u8>) -> Result<(), Malformed> {
+    if !is_token(tunnel.protocol.as_bytes()) {
+        return Err(Malformed::Tunnel);
+    }
+    line(b"connection", b"upgrade", out);
+    line(b"upgrade", tunnel.protocol.as_bytes(), out);
+    line(b"sec-websocket-key", tunnel.key, out);
+    Ok(())
+}
+
+fn target<'a>(method: &Method, uri: &'a Uri, authority: Option<&'a str>) -> Result<&'a str, Malformed> {
+    if *method == Method::CONNECT {
         // The parser of HTTP/1 says what becomes of it.
         return authority.ok_or(Malformed::Path);
     }
-    let path = parts.uri.path_and_query().map_or("", PathAndQuery::as_str);
-    let is_path = path.starts_with('/') || (path == "*" && parts.method == Method::OPTIONS);
+    let path = uri.path_and_query().map_or("", PathAndQuery::as_str);
+    let is_path = path.starts_with('/') || (path == "*" && *method == Method::OPTIONS);
     // A blank would end the target in the request line.
     let has_blank = path.bytes().any(|byte| byte <= b' ' || byte == 0x7F);
     if is_path && !has_blank { Ok(path) } else { Err(Malformed::Path) }
@@ -181,6 +213,20 @@ pub(super) fn write_response(
     form
 }
 
+/// Appends the head by which an endpoint took a tunnel: in HTTP/1.1 it switches to it, with this proof of the key.
+pub(super) fn write_switch(parts: &response::Parts, protocol: &str, proof: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
+    for (name, value) in &parts.headers {
+        if ![CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT].contains(name) {
+            line(name.as_str().as_bytes(), value.as_bytes(), out);
+        }
+    }
+    line(b"connection", b"upgrade", out);
+    line(b"upgrade", protocol.as_bytes(), out);
+    line(b"sec-websocket-accept", proof, out);
+    out.extend_from_slice(b"\r\n");
+}
+
 fn line(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
@@ -229,6 +275,14 @@ fn append_parsed<'a>(
         append(field.name.of(head), value, fields)?;
     }
     Ok(())
+}
+
+/// The answer that a tunnel stands, from a head of HTTP/1.1 that switches to it.
+pub(super) fn switched(parsed: &ResponseHead, head: &[u8]) -> Result<Response<()>, Untranslatable> {
+    let mut response = response(parsed, head)?;
+    *response.status_mut() = StatusCode::OK;
+    response.headers_mut().remove(SEC_WEBSOCKET_ACCEPT);
+    Ok(response)
 }
 
 /// The response whose head was parsed from `head`.

@@ -38,7 +38,7 @@ fn received(
 
 fn translated(parts: &request::Parts, ended: bool) -> Result<String, Malformed> {
     let mut out = Vec::new();
-    write_request(parts, ended, &mut out)?;
+    write_request(parts, None, ended, &mut out)?;
     Ok(String::from_utf8_lossy(&out).into_owned())
 }
 
