@@ -12,6 +12,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 
 use super::{Body, Duplex, Fields, Head, broken};
 
+/// Bytes that a read may bring.
+const ROOM: usize = 64 << 10;
+
 /// The reading half of a connection.
 pub struct Reader {
     half: ReadHalf<Box<dyn Duplex>>,
@@ -59,8 +62,15 @@ pub(super) fn split(stream: Box<dyn Duplex>) -> (Reader, Writer) {
 }
 
 impl Reader {
+    /// Reads once; 0 is the end.
+    async fn read(&mut self) -> io::Result<usize> {
+        // Otherwise the buffer grows by a few bytes, and each read gets no more.
+        self.buffer.reserve(ROOM);
+        self.half.read_buf(&mut self.buffer).await
+    }
+
     async fn fill(&mut self) -> io::Result<()> {
-        match self.half.read_buf(&mut self.buffer).await? {
+        match self.read().await? {
             0 => Err(broken("the connection ended")),
             _ => Ok(()),
         }
@@ -141,7 +151,7 @@ impl Reader {
                     }
                 }
                 Framing::Open if self.buffer.is_empty() => {
-                    if self.half.read_buf(&mut self.buffer).await? == 0 {
+                    if self.read().await? == 0 {
                         return Ok(None);
                     }
                 }
@@ -171,7 +181,7 @@ impl Reader {
     }
 
     pub(super) async fn gone(&mut self) {
-        while self.half.read_buf(&mut self.buffer).await.is_ok_and(|n| n > 0) {}
+        while self.read().await.is_ok_and(|n| n > 0) {}
     }
 }
 
