@@ -72,7 +72,7 @@ pub(super) fn request(input: &[u8]) -> Option<Vec<u8>> {
         assert_eq!(head.method_name.of(&text), parts.method.as_str().as_bytes());
         assert_eq!(head.target.of(&text), parts.uri.path_and_query()?.as_str().as_bytes());
     }
-    for field in head.fields.iter() {
+    for field in &head.fields {
         let (name, value) = (field.name.of(&text), field.value.of(&text));
         let is_ours: &[&[u8]] = &[
             b"host",

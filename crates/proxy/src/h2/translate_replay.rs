@@ -108,6 +108,9 @@ fn what_is_right_comes_through_as_it_is() {
     }
 }
 
+/// What becomes of an input.
+type Law = fn(&[u8]) -> Option<Vec<u8>>;
+
 /// Bytes that have a meaning somewhere, to be put in everywhere.
 const TELLING: &[u8] = b"\r\n\0 \t:,;/*#?%\xFE\xFF";
 
@@ -122,7 +125,7 @@ fn mutations(seed: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
 #[test]
 fn the_seeds_of_the_fuzz_targets_and_their_mutations_keep_the_laws() {
     let seeds = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds");
-    let targets: [(&str, fn(&[u8]) -> Option<Vec<u8>>); 2] =
+    let targets: [(&str, Law); 2] =
         [("translate_request", laws::request), ("translate_response", laws::response)];
     for (folder, law) in targets {
         let (mut n_seeds, mut n_accepted) = (0, 0);
