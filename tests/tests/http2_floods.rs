@@ -54,7 +54,7 @@ fn while_another_is_served(what: &str, isobar: &Isobar, flood: impl FnOnce()) {
     let grown = most.saturating_sub(before);
     println!(
         "{what}: {:?} of CPU time, {grown} KiB, {} requests of another meanwhile",
-        cpu(isobar) - spent,
+        cpu(isobar).saturating_sub(spent),
         n_served.load(Ordering::SeqCst)
     );
     assert!(grown < HELD_KIB_MAX, "{what}: the proxy grew by {grown} KiB");
@@ -67,6 +67,9 @@ fn get(stream: u32) -> Vec<u8> {
     frame(kind::HEADERS, END_HEADERS | END_STREAM, stream, &request_block("GET", "/", &[]))
 }
 
+/// The first place behind the fields that every table has (RFC 7541, section 2.3.3).
+const FIRST_REMEMBERED: u8 = 0x3E;
+
 /// A request whose head has the field 62 of the compression's table `n` times, which was put there at first.
 fn bomb(place: u32, name: &str, value: &str, n: usize) -> Vec<u8> {
     let mut fields = request_block("GET", "/", &[]);
@@ -76,7 +79,7 @@ fn bomb(place: u32, name: &str, value: &str, n: usize) -> Vec<u8> {
         literal[0] = 0x40;
         fields.extend_from_slice(&literal);
     }
-    fields.extend(std::iter::repeat_n(0x80 | 62, n));
+    fields.extend(std::iter::repeat_n(0x80 | FIRST_REMEMBERED, n));
     frame(kind::HEADERS, END_HEADERS | END_STREAM, place * 2 + 1, &fields)
 }
 

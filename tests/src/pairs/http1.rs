@@ -48,6 +48,10 @@ pub(super) fn proof_of(key: &str) -> String {
     Base64::encode_string(digest(&SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()).as_ref())
 }
 
+fn line(name: &str, value: &str) -> String {
+    format!("{name}: {value}\r\n")
+}
+
 /// The halves of a connection.
 pub(super) fn split(stream: Box<dyn Duplex>) -> (Reader, Writer) {
     let (read, write) = tokio::io::split(stream);
@@ -187,18 +191,16 @@ impl Reader {
 
 impl Writer {
     async fn begin(&mut self, first: String, fields: &[(&str, &str)], body: Body) -> io::Result<()> {
-        let mut text = first;
-        for (name, value) in fields {
-            text += &format!("{name}: {value}\r\n");
-        }
-        match body {
-            Body::None => {}
-            Body::Length(n) => text += &format!("content-length: {n}\r\n"),
-            Body::Open => text += "transfer-encoding: chunked\r\n",
-        }
+        let lines: String = fields.iter().map(|(name, value)| line(name, value)).collect();
+        let framing = match body {
+            Body::None => String::new(),
+            Body::Length(n) => line("content-length", &n.to_string()),
+            Body::Open => line("transfer-encoding", "chunked"),
+        };
+        let text = first + &lines + &framing + "\r\n";
         self.chunked = body == Body::Open;
         self.ended = body == Body::None;
-        self.raw((text + "\r\n").as_bytes()).await
+        self.raw(text.as_bytes()).await
     }
 
     pub(super) async fn request(
@@ -238,8 +240,8 @@ impl Writer {
 
     pub(super) async fn end(&mut self, trailers: &[(&str, &str)]) -> io::Result<()> {
         if self.chunked {
-            let lines = trailers.iter().map(|(name, value)| format!("{name}: {value}\r\n"));
-            let section = format!("0\r\n{}\r\n", lines.collect::<String>());
+            let lines: String = trailers.iter().map(|(name, value)| line(name, value)).collect();
+            let section = format!("0\r\n{lines}\r\n");
             self.raw(section.as_bytes()).await?;
         }
         self.ended = true;

@@ -191,10 +191,11 @@ fn configuration(
         } else {
             String::new()
         };
-        text += &format!(
+        let part = format!(
             "[[routes]]\npath = \"/{name}\"\nservice = \"{name}\"\n[services.{name}]\nendpoints = [\"{address}\"]\n\
              protocol = \"{protocol}\"\n{tls}{service}\n"
         );
+        text += &part;
     }
     text
 }

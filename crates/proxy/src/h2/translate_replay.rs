@@ -108,6 +108,9 @@ fn what_is_right_comes_through_as_it_is() {
     }
 }
 
+/// What becomes of an input.
+type Law = fn(&[u8]) -> Option<Vec<u8>>;
+
 /// Bytes that have a meaning somewhere, to be put in everywhere.
 const TELLING: &[u8] = b"\r\n\0 \t:,;/*#?%\xFE\xFF";
 
