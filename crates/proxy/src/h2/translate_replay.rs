@@ -122,9 +122,6 @@ fn mutations(seed: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
     })
 }
 
-/// What must hold for an input; tells what was written of one that is accepted.
-type Law = fn(&[u8]) -> Option<Vec<u8>>;
-
 #[test]
 fn the_seeds_of_the_fuzz_targets_and_their_mutations_keep_the_laws() {
     let seeds = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds");
