@@ -97,6 +97,10 @@ pub(super) fn write_request(
             HOST if authority.is_some_and(|authority| authority.as_bytes() == value) => {}
             HOST if authority.is_some() => return Err(Malformed::TwoHosts),
             CONTENT_LENGTH if tunnel.is_some() => return Err(Malformed::Tunnel),
+            // The library refuses it too; behind it would come the next request, or nothing.
+            CONTENT_LENGTH if form == BodyForm::None && value.iter().any(|&byte| byte != b'0') => {
+                return Err(Malformed::Value);
+            }
             // Without a meaning here (RFC 8441, section 5); ours stands below.
             SEC_WEBSOCKET_KEY if tunnel.is_some() => {}
             // The library counts DATA by it all the same.

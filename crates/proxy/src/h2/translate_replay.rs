@@ -56,6 +56,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("a length that is empty", "|POST|h|/|content-length|"),
     ("a length beyond counting", "|POST|h|/|content-length|99999999999999999999"),
     ("a length that trailers hide", "|POST|h|/|content-length|0x3|trailer|x-a"),
+    ("a length without a body", "e|POST|h|/|content-length|3"),
     ("upper case", "e|GET|h|/|X-A|1"),
     ("a coding in upper case", "e|GET|h|/|Transfer-Encoding|chunked"),
     ("a blank in a name", "e|GET|h|/|x a|1"),
