@@ -10,6 +10,9 @@ use crate::{HeaderId, Reject};
 /// Bytes of a trailer section. gRPC and checksums need a few hundred.
 const TRAILER_BYTES_MAX: usize = 8 * 1024;
 
+/// Room that a section begins with: most have one or two lines.
+const ROOM: usize = 128;
+
 /// Fields of a trailer section.
 const N_TRAILERS_MAX: usize = 64;
 
@@ -31,6 +34,9 @@ impl Trailers {
         if self.n_bytes > TRAILER_BYTES_MAX {
             return Err(Reject::TrailersTooLarge);
         }
+        if self.lines.capacity() == 0 {
+            self.lines.reserve(ROOM);
+        }
         self.lines.push(byte);
         match event {
             FieldEvent::Nothing => {}
@@ -46,13 +52,15 @@ impl Trailers {
     }
 
     fn finish_line(&mut self) {
-        let line = self.lines.split_off(self.line_start);
+        let line = &self.lines[self.line_start..];
         let colon = line.iter().position(|&b| b == b':').unwrap_or(0);
         let (name, value) = (&line[..colon], trim(&line[colon + 1..line.len() - 2]));
-        if !is_forbidden(name) {
-            for part in [name, b": ", value, b"\r\n"] {
-                self.lines.extend_from_slice(part);
-            }
+        if is_forbidden(name) {
+            self.lines.truncate(self.line_start);
+        } else if line[colon + 1] != b' ' || line.len() != name.len() + value.len() + 4 {
+            let line = [name, b": ", value, b"\r\n"].concat();
+            self.lines.truncate(self.line_start);
+            self.lines.extend_from_slice(&line);
         }
         self.line_start = self.lines.len();
     }

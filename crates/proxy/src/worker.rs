@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use isobar_core::{Draw, Instant};
+use isobar_http1::ResponseHead;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
@@ -77,7 +78,7 @@ pub(crate) struct Worker {
     /// Streams of callers are served in these.
     pub(crate) servants: Servants,
     /// Streams of callers work in these.
-    pub(crate) stream_memory: Rc<Shelf>,
+    pub(crate) stream_memory: Rc<Shelf<ResponseHead>>,
     pub(crate) draw: RefCell<Draw>,
     n_connections: Arc<AtomicUsize>,
 }

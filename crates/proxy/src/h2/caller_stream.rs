@@ -11,11 +11,11 @@ use h2::ext::Protocol;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::request;
-use isobar_http1::{Framing, HeadLimits, Method};
+use isobar_http1::{Framing, HeadLimits, Method, ResponseHead};
 
 use super::gone;
 use super::incoming::Incoming;
-use super::memory::{Heading, Shelf, StreamMemory};
+use super::memory::{CallerMemory, Heading, Shelf};
 use super::outgoing::Outgoing;
 use super::piece::Piece;
 use super::translate::{self, Malformed, Tunnel};
@@ -31,11 +31,11 @@ const ANSWER_LIMITS: HeadLimits =
 pub(crate) struct CallerStream {
     incoming: Incoming,
     answer: Answer,
-    heading: Heading,
+    heading: Heading<ResponseHead>,
     method: Method,
     is_tls: bool,
     /// Where its memory comes from.
-    shelf: Rc<Shelf>,
+    shelf: Rc<Shelf<ResponseHead>>,
     /// Asks for a tunnel; the key that was made for it.
     tunnel: Option<Key>,
 }
@@ -64,14 +64,14 @@ impl CallerStream {
         body: RecvStream,
         respond: SendResponse<Piece>,
         is_tls: bool,
-        shelf: Rc<Shelf>,
+        shelf: Rc<Shelf<ResponseHead>>,
         key: impl FnOnce() -> Key,
     ) -> Result<Self, (Malformed, SendResponse<Piece>)> {
         let protocol = parts.extensions.get::<Protocol>();
         let key = protocol.map(|_| key());
         let tunnel =
             protocol.zip(key.as_ref()).map(|(protocol, key)| Tunnel { protocol: protocol.as_str(), key });
-        let StreamMemory { mut lead, heading } = shelf.take();
+        let CallerMemory { mut lead, heading } = shelf.take();
         match translate::write_request(parts, tunnel, body.is_end_stream(), &mut lead) {
             Ok(form) => Ok(Self {
                 incoming: Incoming::new(body, lead, form),
@@ -188,7 +188,7 @@ impl CallerStream {
 
 /// Takes bytes of the answer's head, and sends it when it is whole.
 fn take_head(
-    heading: &mut Heading,
+    heading: &mut Heading<ResponseHead>,
     respond: &mut SendResponse<Piece>,
     bytes: &[u8],
     method: Method,
@@ -240,7 +240,7 @@ impl Drop for CallerStream {
             Answer::Body(_) => {}
         }
         let memory =
-            StreamMemory { lead: self.incoming.take_lead(), heading: std::mem::take(&mut self.heading) };
+            CallerMemory { lead: self.incoming.take_lead(), heading: std::mem::take(&mut self.heading) };
         self.shelf.put(memory);
     }
 }

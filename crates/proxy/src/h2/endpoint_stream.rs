@@ -15,11 +15,12 @@ use h2::ext::Protocol;
 use h2::{Reason, RecvStream};
 use http::Response;
 use http::header::SEC_WEBSOCKET_KEY;
-use isobar_http1::{Framing, HeadLimits, HeadProgress, Method, RequestHead};
+use isobar_http1::{Framing, HeadLimits, Method, RequestHead};
 
 use super::gone;
 use super::incoming::Incoming;
 use super::link::Link;
+use super::memory::{EndpointMemory, Heading};
 use super::outgoing::Outgoing;
 use super::piece::Piece;
 use super::translate::{self, BodyForm};
@@ -32,6 +33,9 @@ const REQUEST_LIMITS: HeadLimits = HeadLimits { head_bytes: 2 << 20, target_byte
 #[derive(Debug)]
 pub(crate) struct EndpointStream {
     request: Request,
+    heading: Heading<RequestHead>,
+    /// For what the endpoint will say.
+    lead: Vec<u8>,
     answer: Answer,
     method: Method,
     /// The endpoint has not begun with the request and never will.
@@ -41,6 +45,17 @@ pub(crate) struct EndpointStream {
     lease: Lease,
     /// What `Link::n_heard` was when this began.
     n_heard: u64,
+}
+
+impl Drop for EndpointStream {
+    fn drop(&mut self) {
+        let lead = match &mut self.answer {
+            Answer::Coming(incoming) => incoming.take_lead(),
+            Answer::Unasked | Answer::Awaited { .. } | Answer::Failed(_) => std::mem::take(&mut self.lead),
+        };
+        let memory = EndpointMemory { lead, heading: std::mem::take(&mut self.heading) };
+        self.lease.0.stream_memory.put(memory);
+    }
 }
 
 /// One of the streams that a link counts.
@@ -56,19 +71,10 @@ impl Drop for Lease {
 #[derive(Debug)]
 enum Request {
     /// Its head is not complete.
-    Head(Box<Heading>),
+    Head(SendRequest<Piece>),
     Body(Outgoing),
     /// The endpoint, or HTTP/2, did not take it.
     Failed,
-}
-
-/// The request before its head is complete.
-#[derive(Debug)]
-struct Heading {
-    sender: SendRequest<Piece>,
-    bytes: Vec<u8>,
-    progress: HeadProgress,
-    parsed: RequestHead,
 }
 
 #[derive(Debug)]
@@ -87,15 +93,12 @@ enum Answer {
 impl EndpointStream {
     /// A stream of `link`, which counts it from now on.
     pub(super) fn new(link: Rc<Link>, sender: SendRequest<Piece>) -> Self {
-        let heading = Heading {
-            sender,
-            bytes: Vec::new(),
-            progress: HeadProgress::default(),
-            parsed: RequestHead::new(),
-        };
+        let EndpointMemory { lead, heading } = link.stream_memory.take();
         let n_heard = link.n_heard();
         Self {
-            request: Request::Head(Box::new(heading)),
+            request: Request::Head(sender),
+            heading,
+            lead,
             answer: Answer::Unasked,
             method: Method::Other,
             is_unprocessed: false,
@@ -128,7 +131,7 @@ impl EndpointStream {
 
     /// Whether the endpoint said that it takes extended CONNECT.
     pub(crate) fn takes_tunnels(&self) -> bool {
-        matches!(&self.request, Request::Head(heading) if heading.sender.is_extended_connect_protocol_enabled())
+        matches!(&self.request, Request::Head(sender) if sender.is_extended_connect_protocol_enabled())
     }
 
     /// Ends what is sent through a tunnel.
@@ -195,7 +198,10 @@ impl EndpointStream {
             Poll::Ready(None) => {}
         }
         match ready!(Pin::new(response).poll(cx)) {
-            Ok(response) => self.answer = Answer::Coming(begin(response, is_head, self.proof.as_ref())),
+            Ok(response) => {
+                let lead = std::mem::take(&mut self.lead);
+                self.answer = Answer::Coming(begin(response, is_head, self.proof.as_ref(), lead));
+            }
             Err(error) => return Poll::Ready(Err(self.fail(error))),
         }
         Poll::Ready(Ok(()))
@@ -219,8 +225,8 @@ impl EndpointStream {
                         polled => polled,
                     };
                 }
-                Request::Head(heading) => {
-                    if let Err(error) = ready!(heading.sender.poll_ready(cx)) {
+                Request::Head(sender) => {
+                    if let Err(error) = ready!(sender.poll_ready(cx)) {
                         // No stream was opened: nothing was begun.
                         self.is_unprocessed = true;
                         self.request = Request::Failed;
@@ -243,12 +249,22 @@ impl EndpointStream {
     /// Takes bytes of the head, and sends it when it is complete.
     fn take_head(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let is_tls = self.is_tls();
-        let Request::Head(heading) = &mut self.request else { return Ok(0) };
-        let n_before = heading.bytes.len();
-        heading.bytes.extend_from_slice(bytes);
-        let Heading { bytes: whole, progress, parsed, .. } = &mut **heading;
+        let Request::Head(sender) = &mut self.request else { return Ok(0) };
+        let Heading { bytes: before, progress, parsed } = &mut self.heading;
+        let n_before = before.len();
+        let whole: &[u8] = if n_before == 0 {
+            bytes
+        } else {
+            before.extend_from_slice(bytes);
+            before
+        };
         let head_len = match parsed.parse(whole, progress, &REQUEST_LIMITS) {
-            Ok(None) => return Ok(bytes.len()),
+            Ok(None) => {
+                if n_before == 0 {
+                    before.extend_from_slice(bytes);
+                }
+                return Ok(bytes.len());
+            }
             Ok(Some(head_len)) => head_len,
             Err(reject) => return Err(self.cannot_carry(reject.reason())),
         };
@@ -266,7 +282,7 @@ impl EndpointStream {
             request.extensions_mut().insert(Protocol::from_static(websocket::NAME));
         }
         let ends = matches!(framing, Framing::None | Framing::Length(0));
-        match heading.sender.send_request(request, ends) {
+        match sender.send_request(request, ends) {
             Ok((response, stream)) => {
                 self.method = method;
                 self.request = Request::Body(Outgoing::new(stream, framing));
@@ -288,9 +304,13 @@ impl EndpointStream {
     }
 }
 
-fn begin(response: Response<RecvStream>, is_head: bool, proof: Option<&Proof>) -> Incoming {
+fn begin(
+    response: Response<RecvStream>,
+    is_head: bool,
+    proof: Option<&Proof>,
+    mut head: Vec<u8>,
+) -> Incoming {
     let (parts, body) = response.into_parts();
-    let mut head = Vec::new();
     if let Some(proof) = proof
         && parts.status.is_success()
     {

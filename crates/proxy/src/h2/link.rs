@@ -20,8 +20,10 @@ use std::time::Duration;
 
 use h2::client::{self, SendRequest};
 use isobar_core::{Endpoint, Instant, Live};
+use isobar_http1::RequestHead;
 use isobar_tls::Originator;
 
+use super::memory::Shelf;
 use super::piece::Piece;
 use super::wire::Wire;
 use super::{CONNECTION_WINDOW, EndpointStream, SEND_BUFFER_MAX, SMALL_FRAME, STREAM_WINDOW};
@@ -61,6 +63,8 @@ pub(crate) struct Link {
     is_retired: Cell<bool>,
     /// Reads that brought something, counted on the wire.
     n_heard: Rc<Cell<u64>>,
+    /// Its streams work in these.
+    pub(super) stream_memory: Shelf<RequestHead>,
     clock: Clock,
 }
 
@@ -84,6 +88,7 @@ impl Link {
             is_used: Cell::new(false),
             is_retired: Cell::new(false),
             n_heard: Rc::default(),
+            stream_memory: Shelf::default(),
             clock,
         })
     }

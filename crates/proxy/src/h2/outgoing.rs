@@ -37,7 +37,8 @@ pub(super) struct Outgoing {
     payload: usize,
     /// Payload that was taken in this call.
     gathered: BytesMut,
-    waiting: Rc<Waiting>,
+    /// There from the first piece that others follow.
+    waiting: Option<Rc<Waiting>>,
     /// How long a rest of the window is left alone; there while one is.
     pause: Option<Pin<Box<Sleep>>>,
     ended: bool,
@@ -48,15 +49,7 @@ impl Outgoing {
     pub(super) fn new(stream: SendStream<Piece>, framing: Framing) -> Self {
         let decoder = BodyDecoder::new(framing);
         let ended = decoder.is_done();
-        Self {
-            stream,
-            decoder,
-            payload: 0,
-            gathered: BytesMut::new(),
-            waiting: Rc::default(),
-            pause: None,
-            ended,
-        }
+        Self { stream, decoder, payload: 0, gathered: BytesMut::new(), waiting: None, pause: None, ended }
     }
 
     /// The end was sent.
@@ -78,7 +71,7 @@ impl Outgoing {
         if !self.ended {
             self.ended = true;
             // Of a stream that is over the next read tells.
-            let _ = self.stream.send_data(Piece::new(Bytes::new(), &self.waiting), true);
+            let _ = self.stream.send_data(Piece::last(Bytes::new()), true);
         }
     }
 
@@ -143,9 +136,9 @@ impl Outgoing {
 
     /// Whether no more than the few bytes that may be sent now is to be had for a while.
     fn is_all_there_is(&mut self, cx: &mut Context<'_>) -> bool {
-        if !self.waiting.is_none() {
+        if let Some(waiting) = self.waiting.as_ref().filter(|waiting| !waiting.is_none()) {
             // The rest of a buffer, which will empty itself.
-            self.waiting.wake(cx);
+            waiting.wake(cx);
             return false;
         }
         // The rest of a window. A peer that reads gives more of it; one that waits for these bytes must get them.
@@ -186,7 +179,12 @@ impl Outgoing {
         };
         let ends_here = ends && trailers.is_none();
         if ends_here || !self.gathered.is_empty() {
-            let piece = Piece::new(self.gathered.split().freeze(), &self.waiting);
+            let bytes = std::mem::take(&mut self.gathered).freeze();
+            let piece = if ends {
+                Piece::last(bytes)
+            } else {
+                Piece::new(bytes, self.waiting.get_or_insert_default())
+            };
             self.stream.send_data(piece, ends_here).map_err(gone)?;
         }
         if let Some(trailers) = trailers {

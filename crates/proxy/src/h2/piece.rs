@@ -37,21 +37,27 @@ impl Waiting {
 #[derive(Debug)]
 pub(super) struct Piece {
     bytes: Bytes,
-    waiting: Rc<Waiting>,
+    waiting: Option<Rc<Waiting>>,
 }
 
 impl Piece {
     pub(super) fn new(bytes: Bytes, waiting: &Rc<Waiting>) -> Self {
         waiting.n_pieces.set(waiting.n_pieces.get() + 1);
-        Self { bytes, waiting: Rc::clone(waiting) }
+        Self { bytes, waiting: Some(Rc::clone(waiting)) }
+    }
+
+    /// A piece that no other follows, so that nobody asks for it.
+    pub(super) fn last(bytes: Bytes) -> Self {
+        Self { bytes, waiting: None }
     }
 }
 
 impl Drop for Piece {
     fn drop(&mut self) {
-        self.waiting.n_pieces.set(self.waiting.n_pieces.get() - 1);
-        if self.waiting.is_none()
-            && let Some(waker) = self.waiting.waker.take()
+        let Some(waiting) = &self.waiting else { return };
+        waiting.n_pieces.set(waiting.n_pieces.get() - 1);
+        if waiting.is_none()
+            && let Some(waker) = waiting.waker.take()
         {
             waker.wake();
         }

@@ -254,15 +254,14 @@ pub(super) fn trailers(lines: &[u8]) -> Result<HeaderMap, Untranslatable> {
     for line in lines.split_inclusive(|&byte| byte == b'\n') {
         let line = line.strip_suffix(b"\r\n").ok_or(Untranslatable)?;
         let colon = memchr::memchr(b':', line).ok_or(Untranslatable)?;
-        let value = Bytes::copy_from_slice(line[colon + 1..].trim_ascii());
+        let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).map_err(|_| Untranslatable)?;
         append(&line[..colon], value, &mut fields)?;
     }
     Ok(fields)
 }
 
-fn append(name: &[u8], value: Bytes, fields: &mut HeaderMap) -> Result<(), Untranslatable> {
+fn append(name: &[u8], value: HeaderValue, fields: &mut HeaderMap) -> Result<(), Untranslatable> {
     let name = HeaderName::from_bytes(name).map_err(|_| Untranslatable)?;
-    let value = HeaderValue::from_maybe_shared(value).map_err(|_| Untranslatable)?;
     fields.try_append(name, value).map_err(|_| Untranslatable)?;
     Ok(())
 }
@@ -276,6 +275,9 @@ fn append_parsed<'a>(
     let shared = Bytes::copy_from_slice(head);
     for field in parsed {
         let value = shared.slice(field.value.start as usize..field.value.end as usize);
+        let mut value = HeaderValue::from_maybe_shared(value).map_err(|_| Untranslatable)?;
+        // A value that comes once would only push others out of the peer's table, which costs both ends.
+        value.set_sensitive(matches!(field.id, HeaderId::XRequestId | HeaderId::GrpcTimeout));
         append(field.name.of(head), value, fields)?;
     }
     Ok(())
