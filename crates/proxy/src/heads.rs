@@ -326,6 +326,7 @@ mod tests {
             action: ActionPlan::Forward { split: None, branches: Vec::new() },
             path,
             host: None,
+            hash_key: None,
             request_edits: EditPlan::default(),
             response_edits: EditPlan::default(),
             timeout: None,
@@ -344,6 +345,7 @@ mod tests {
             priority: 0,
             zone: None,
             host: None,
+            hash_key: None,
             metadata: BTreeMap::new(),
         };
         let facts = RequestFacts {

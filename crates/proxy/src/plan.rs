@@ -267,6 +267,7 @@ impl RoutePlan {
             action: ActionPlan::Forward { split: None, branches: vec![branch] },
             path: PathRewrite::Keep,
             host: None,
+            hash_key: None,
             request_edits: EditPlan::default(),
             response_edits: EditPlan::default(),
             timeout: None,

@@ -17,13 +17,14 @@ pub(crate) fn endpoint(id: &str, port: u16, weight: u32, priority: u32) -> Endpo
         priority,
         zone: None,
         host: None,
+        hash_key: None,
         metadata: BTreeMap::new(),
     }
 }
 
 /// A cluster without members, probes or a share that must be healthy.
 pub(crate) fn empty(policy: PolicyKind) -> Cluster {
-    Cluster::new("web", ClusterSettings { policy, ..Default::default() }, 4, 0)
+    Cluster::new("web", ClusterSettings { policy: policy.into(), ..Default::default() }, 4, 0)
 }
 
 /// Makes these the endpoints of the one source and tells what that did.

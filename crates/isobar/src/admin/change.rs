@@ -34,6 +34,7 @@ pub(super) fn put(id: &str, body: &[u8]) -> Result<Edit, Refusal> {
         priority: fields.number("priority", PRIORITY_MAX)?.unwrap_or(0),
         zone: zone.map(Arc::from),
         host: None,
+        hash_key: None,
         metadata: BTreeMap::new(),
     }))
 }

@@ -1,0 +1,236 @@
+//! A ring of points: a hash belongs to the node of the next point.
+//!
+//! Karger et al., "Consistent Hashing and Random Trees" (1997), in five layouts whose points, hashes and lookups differ;
+//! each module function names its source. Invariants: points rise; of equal points the layout says which counts. Lookup
+//! is a step into an index over the upper bits and a short search behind it. Limits: [`POINTS_MAX`] points; above it
+//! weights lose precision.
+
+use super::hashing::{Crc32, full_hash, md5_words, xxh64};
+use super::{Layout, Node};
+
+/// Points of a ring at most: 8 million, 96 MiB, as in Envoy.
+const POINTS_MAX: u64 = 8 << 20;
+
+/// Points of ours for each unit of weight: shares of nodes of weight one stay within some 20 % of the mean (algorithms
+/// page, section 19 b).
+const POINTS_PER_WEIGHT: u64 = 160;
+
+/// Where weights are large, ours get so many points in all and no more, unless there are more nodes than that allows:
+/// enough for weights that differ by a hundred, built in a few milliseconds.
+const SPREAD_MAX: u64 = 1 << 16;
+
+/// Envoy's `minimum_ring_size`.
+const ENVOY_POINTS_MIN: f64 = 1024.0;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Point {
+    at: u64,
+    node: u32,
+}
+
+/// How a hash finds its point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Nearest {
+    /// The first that is not before it.
+    Next,
+    /// Of the two beside it the nearer, the one before where both are as near.
+    EitherSide,
+}
+
+/// See the module's page.
+#[derive(Debug)]
+pub(crate) struct Ring {
+    points: Box<[Point]>,
+    /// For each value of the upper bits, the first point that is not before it.
+    index: Box<[u32]>,
+    /// How far a hash is shifted to be a place in the index.
+    shift: u32,
+    nearest: Nearest,
+    /// Where the last point may lie.
+    bits: u32,
+}
+
+impl Ring {
+    /// Compiles the nodes, at least one.
+    pub(crate) fn new(layout: Layout, nodes: &[Node<'_>]) -> Self {
+        let (mut points, bits) = match layout {
+            Layout::Isobar => (isobar(nodes), u64::BITS),
+            Layout::Envoy => (envoy(nodes, ENVOY_POINTS_MIN), u64::BITS),
+            Layout::Nginx => (nginx(nodes), u32::BITS),
+            Layout::Ketama => (ketama(nodes), u32::BITS),
+            Layout::Haproxy => (haproxy(nodes), u32::BITS),
+        };
+        match layout {
+            // Independent of the order of the nodes, whose places are given by their names.
+            Layout::Isobar => {
+                points.sort_unstable_by_key(|point| (point.at, nodes[point.node as usize].name));
+            }
+            Layout::Nginx | Layout::Envoy | Layout::Ketama | Layout::Haproxy => {
+                points.sort_by_key(|point| point.at);
+            }
+        }
+        if layout != Layout::Haproxy {
+            points.dedup_by_key(|point| point.at);
+        }
+        let nearest = if layout == Layout::Haproxy { Nearest::EitherSide } else { Nearest::Next };
+        Self::indexed(points, bits, nearest)
+    }
+
+    fn indexed(points: Vec<Point>, bits: u32, nearest: Nearest) -> Self {
+        // About one point for each entry of the index, as points are uniform.
+        let index_bits = (points.len() as u64).next_power_of_two().trailing_zeros().clamp(1, bits);
+        let shift = bits - index_bits;
+        let mut at = 0;
+        let index = (0..1_u64 << index_bits)
+            .map(|value| {
+                while points.get(at).is_some_and(|point| point.at >> shift < value) {
+                    at += 1;
+                }
+                at as u32
+            })
+            .collect();
+        Self { points: points.into(), index, shift, nearest, bits }
+    }
+
+    /// The place of the point that a hash belongs to.
+    fn find(&self, hash: u64) -> usize {
+        let n = self.points.len();
+        let mut next = self.index[(hash >> self.shift) as usize] as usize;
+        while self.points.get(next).is_some_and(|point| point.at < hash) {
+            next += 1;
+        }
+        if next == n {
+            next = 0;
+        }
+        if self.nearest == Nearest::Next {
+            return next;
+        }
+        let before = if next == 0 { n - 1 } else { next - 1 };
+        let width = u64::MAX >> (u64::BITS - self.bits);
+        let behind = hash.wrapping_sub(self.points[before].at) & width;
+        let ahead = self.points[next].at.wrapping_sub(hash) & width;
+        if behind <= ahead { before } else { next }
+    }
+
+    /// The nodes that a hash goes to: its own, then those of the points that follow, clockwise and once around.
+    pub(crate) fn walk(&self, hash: u64) -> impl Iterator<Item = u32> + '_ {
+        let hash = if self.bits == u64::BITS { hash } else { hash & u64::from(u32::MAX) };
+        let first = self.find(hash);
+        let (before, from) = self.points.split_at(first);
+        from.iter().chain(before).map(|point| point.node)
+    }
+}
+
+/// Ours: XXH64 of the name under one seed a point, so that a node's points are the same whatever the others are.
+fn isobar(nodes: &[Node<'_>]) -> Vec<Point> {
+    let total: u64 = nodes.iter().map(|node| u64::from(node.weight)).sum();
+    let bound =
+        SPREAD_MAX.max((2 * POINTS_PER_WEIGHT * nodes.len() as u64).next_power_of_two()).min(POINTS_MAX);
+    // Halves: a change of the sum moves nothing, unless it passes a power of two; then every second point goes or comes.
+    let mut halved = 0;
+    while (total * POINTS_PER_WEIGHT) >> halved > bound {
+        halved += 1;
+    }
+    let mut points = Vec::new();
+    for (node, place) in nodes.iter().zip(0..) {
+        let n = ((u64::from(node.weight) * POINTS_PER_WEIGHT) >> halved).max(1);
+        points.extend((0..n).map(|n| Point { at: xxh64(node.name.as_bytes(), n), node: place }));
+    }
+    points
+}
+
+/// Envoy's `RingHashLoadBalancer::Ring`: entries by a running sum of scaled, normalised weights; XXH64 of `name_i`.
+fn envoy(nodes: &[Node<'_>], points_min: f64) -> Vec<Point> {
+    let total: f64 = nodes.iter().map(|node| f64::from(node.weight)).sum();
+    let least = nodes.iter().map(|node| f64::from(node.weight) / total).fold(1.0, f64::min);
+    let scale = ((least * points_min).ceil() / least).min(POINTS_MAX as f64);
+    let mut points = Vec::with_capacity(scale.ceil() as usize);
+    let (mut hashes, mut target) = (0.0, 0.0);
+    let mut name = String::new();
+    for (node, place) in nodes.iter().zip(0..) {
+        target += scale * (f64::from(node.weight) / total);
+        let mut n = 0_u64;
+        while hashes < target {
+            name.clear();
+            name.push_str(node.name);
+            name.push('_');
+            name.push_str(&n.to_string());
+            points.push(Point { at: xxh64(name.as_bytes(), 0), node: place });
+            n += 1;
+            hashes += 1.0;
+        }
+    }
+    points
+}
+
+/// nginx's `ngx_http_upstream_init_chash`: 160 points for each unit of weight, each the CRC-32 of host, zero byte, port
+/// and the point before.
+fn nginx(nodes: &[Node<'_>]) -> Vec<Point> {
+    let mut points = Vec::new();
+    for (node, place) in nodes.iter().zip(0..) {
+        let (host, port) = match node.name.strip_prefix("unix:") {
+            Some(path) => (path, ""),
+            // An address of IPv6 without a port ends with a bracket.
+            None => match node.name.rsplit_once(':') {
+                Some((host, port)) if !port.contains(']') => (host, port),
+                _ => (node.name, ""),
+            },
+        };
+        let base = Crc32::default().feed(host.as_bytes()).feed(b"\0").feed(port.as_bytes());
+        let mut before = 0_u32;
+        for _ in 0..u64::from(node.weight) * 160 {
+            before = base.clone().feed(&before.to_le_bytes()).finish();
+            points.push(Point { at: before.into(), node: place });
+            if points.len() as u64 >= POINTS_MAX {
+                return points;
+            }
+        }
+    }
+    points
+}
+
+/// libketama's `ketama_create_continuum`: four points of each MD5 of `name-k`, 160 for a node of average weight.
+fn ketama(nodes: &[Node<'_>]) -> Vec<Point> {
+    let total: f64 = nodes.iter().map(|node| f64::from(node.weight)).sum();
+    let mut points = Vec::new();
+    for (node, place) in nodes.iter().zip(0..) {
+        // In single precision, as there.
+        let share = (f64::from(node.weight) / total) as f32;
+        let n = f64::from((f64::from(share) * 40.0 * nodes.len() as f64) as f32).floor() as u64;
+        for k in 0..n {
+            let words = md5_words(format!("{}-{k}", node.name).as_bytes());
+            points.extend(words.map(|word| Point { at: word.into(), node: place }));
+        }
+    }
+    if points.is_empty() {
+        // So many nodes that none reaches a fortieth of an average share: their names decide.
+        points.extend(
+            nodes
+                .iter()
+                .zip(0..)
+                .map(|(node, place)| Point { at: md5_words(node.name.as_bytes())[0].into(), node: place }),
+        );
+    }
+    points
+}
+
+/// HAProxy's `lb_chash.c`: 16 points for each unit of weight, at `full_hash(id * 4096 + j)`.
+fn haproxy(nodes: &[Node<'_>]) -> Vec<Point> {
+    /// `SRV_EWGHT_RANGE`: the points that a server can have.
+    const RANGE: u32 = 4096;
+    /// `BE_WEIGHT_SCALE`.
+    const SCALE: u32 = 16;
+    let mut points = Vec::new();
+    for (node, place) in nodes.iter().zip(0_u32..) {
+        let id = node.name.parse().unwrap_or(place + 1);
+        let n = node.weight.saturating_mul(SCALE).min(RANGE);
+        points.extend((0..n).map(|j| {
+            let at = full_hash(RANGE.wrapping_mul(id).wrapping_add(j));
+            Point { at: at.into(), node: place }
+        }));
+    }
+    points
+}
+
+#[cfg(test)]
+mod tests;
