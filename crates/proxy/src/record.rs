@@ -28,6 +28,8 @@ pub(crate) struct Record {
     pub(crate) service: Option<usize>,
     /// Where the request is counted; the listener's unrouted series until a route matched.
     pub(crate) series: Option<usize>,
+    /// Hash of the request's key, where its service places by one and the request has it.
+    pub(crate) key: Option<u64>,
     /// Where the last attempt went.
     pub(crate) endpoint: Option<(View, MemberIndex)>,
     pub(crate) n_attempts: u32,
@@ -61,6 +63,7 @@ impl Record {
             route: None,
             service: None,
             series: None,
+            key: None,
             endpoint: None,
             n_attempts: 0,
             retried_for: None,
@@ -144,6 +147,9 @@ impl Record {
         }
         if let Some(service) = self.service {
             line.text("service", plan.services[service].name.as_bytes());
+        }
+        if let Some(key) = self.key {
+            line.show("key", format_args!("{key:016x}"));
         }
         if let Some((view, index)) = &self.endpoint {
             line.text("endpoint", view.member(*index).endpoint.id.as_bytes());

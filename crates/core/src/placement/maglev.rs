@@ -17,10 +17,12 @@ pub(crate) struct Maglev {
     table: Box<[u32]>,
 }
 
-struct Build {
+/// A node's own order of the entries, and how far the table's building is with it.
+struct Turns {
     node: u32,
     offset: u64,
     skip: u64,
+    /// Share of the whole, at most one: Envoy counts turns in such fractions, and their rounding decides some of them.
     weight: f64,
     target: f64,
     next: u64,
@@ -33,48 +35,21 @@ impl Maglev {
     /// Compiles the nodes, at least one, into a table of `size` entries.
     pub(crate) fn new(nodes: &[Node<'_>], size: u32) -> Self {
         let m = u64::from(size);
+        let total: f64 = nodes.iter().map(|node| f64::from(node.weight)).sum();
         let mut order: Vec<u32> = (0..nodes.len() as u32).collect();
         order.sort_by_key(|place| nodes[*place as usize].name);
-        let mut builds: Vec<Build> = order
-            .into_iter()
-            .map(|node| {
-                let Node { name, weight } = nodes[node as usize];
-                Build {
-                    node,
-                    offset: xxh64(name.as_bytes(), 0) % m,
-                    skip: xxh64(name.as_bytes(), 1) % (m - 1) + 1,
-                    weight: f64::from(weight),
-                    target: 0.0,
-                    next: 0,
-                }
-            })
-            .collect();
-        let heaviest = builds.iter().map(|build| build.weight).fold(0.0, f64::max);
-        let mut table = vec![u32::MAX; size as usize];
-        let mut n_filled = 0;
-        let mut iteration = 1_u32;
-        while n_filled < table.len() {
-            for build in &mut builds {
-                if n_filled == table.len() {
-                    break;
-                }
-                if f64::from(iteration) * build.weight < build.target {
-                    continue;
-                }
-                build.target += heaviest;
-                let free = loop {
-                    let entry = ((build.offset + build.skip * build.next) % m) as usize;
-                    build.next += 1;
-                    if table[entry] == u32::MAX {
-                        break entry;
-                    }
-                };
-                table[free] = build.node;
-                n_filled += 1;
+        let turns = order.into_iter().map(|node| {
+            let Node { name, weight } = nodes[node as usize];
+            Turns {
+                node,
+                offset: xxh64(name.as_bytes(), 0) % m,
+                skip: xxh64(name.as_bytes(), 1) % (m - 1) + 1,
+                weight: f64::from(weight) / total,
+                target: 0.0,
+                next: 0,
             }
-            iteration += 1;
-        }
-        Self { table: table.into() }
+        });
+        Self { table: fill(turns.collect(), size) }
     }
 
     /// The node of a hash, then those of further attempts, as in Envoy.
@@ -86,6 +61,38 @@ impl Maglev {
     }
 }
 
+/// Lets the nodes, in this order, take turns at their next free entry until none is free.
+fn fill(mut nodes: Vec<Turns>, size: u32) -> Box<[u32]> {
+    const FREE: u32 = u32::MAX;
+    let m = u64::from(size);
+    let heaviest = nodes.iter().map(|turns| turns.weight).fold(0.0, f64::max);
+    let mut table = vec![FREE; size as usize];
+    let mut n_filled = 0;
+    let mut iteration = 1_u32;
+    while n_filled < table.len() {
+        for turns in &mut nodes {
+            if n_filled == table.len() {
+                break;
+            }
+            if f64::from(iteration) * turns.weight < turns.target {
+                continue;
+            }
+            turns.target += heaviest;
+            let free = loop {
+                let entry = ((turns.offset + turns.skip * turns.next) % m) as usize;
+                turns.next += 1;
+                if table[entry] == FREE {
+                    break entry;
+                }
+            };
+            table[free] = turns.node;
+            n_filled += 1;
+        }
+        iteration += 1;
+    }
+    table.into()
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
@@ -95,6 +102,18 @@ mod tests {
     fn table(names: &[&str], size: u32) -> Vec<u32> {
         let nodes: Vec<_> = names.iter().map(|name| Node { name, weight: 1 }).collect();
         Maglev::new(&nodes, size).table.to_vec()
+    }
+
+    /// Table 1 of the paper: offsets and skips are given there.
+    #[test]
+    fn the_paper_s_table_comes_out() {
+        let turns =
+            |node: u32, (offset, skip)| Turns { node, offset, skip, weight: 0.3, target: 0.0, next: 0 };
+        let orders = [(3, 4), (0, 2), (3, 1)];
+        let all = (0..3).zip(orders).map(|(node, order)| turns(node, order));
+        assert_eq!(*fill(all.collect(), 7), [1, 0, 1, 0, 2, 2, 0]);
+        let without_b1 = [turns(0, orders[0]), turns(2, orders[2])];
+        assert_eq!(*fill(without_b1.into(), 7), [0, 0, 0, 0, 2, 2, 2]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Karger et al., "Consistent Hashing and Random Trees" (1997), in five layouts whose points, hashes and lookups differ;
 //! each module function names its source. Invariants: points rise; of equal points the layout says which counts. Lookup
 //! is a step into an index over the upper bits and a short search behind it. Limits: [`POINTS_MAX`] points; above it
-//! weights lose precision.
+//! weights lose precision. Under libketama's rules a node of less than a fortieth of the average weight has no point.
 
 use super::hashing::{Crc32, full_hash, md5_words, xxh64};
 use super::{Layout, Node};
@@ -11,7 +11,7 @@ use super::{Layout, Node};
 /// Points of a ring at most: 8 million, 96 MiB, as in Envoy.
 const POINTS_MAX: u64 = 8 << 20;
 
-/// Points of ours for each unit of weight: shares of nodes of weight one stay within some 20 % of the mean (algorithms
+/// Points for each unit of weight, ours and nginx's: shares of nodes of weight one stay within some 20 % of the mean (algorithms
 /// page, section 19 b).
 const POINTS_PER_WEIGHT: u64 = 160;
 
@@ -123,20 +123,32 @@ impl Ring {
 
 /// Ours: XXH64 of the name under one seed a point, so that a node's points are the same whatever the others are.
 fn isobar(nodes: &[Node<'_>]) -> Vec<Point> {
-    let total: u64 = nodes.iter().map(|node| u64::from(node.weight)).sum();
     let bound =
         SPREAD_MAX.max((2 * POINTS_PER_WEIGHT * nodes.len() as u64).next_power_of_two()).min(POINTS_MAX);
-    // Halves: a change of the sum moves nothing, unless it passes a power of two; then every second point goes or comes.
+    let halved = halvings(nodes, bound);
+    let mut points = Vec::new();
+    for (node, place) in nodes.iter().zip(0..) {
+        let n = points_of(node, halved);
+        points.extend((0..n).map(|n| Point { at: xxh64(node.name.as_bytes(), n), node: place }));
+    }
+    points
+}
+
+/// How often all numbers of points must be halved so that there are no more than `bound`.
+///
+/// Halves: a change of the sum moves nothing, unless it passes a power of two; then every second point goes or comes.
+fn halvings(nodes: &[Node<'_>], bound: u64) -> u32 {
+    let total: u64 = nodes.iter().map(|node| u64::from(node.weight)).sum();
     let mut halved = 0;
     while (total * POINTS_PER_WEIGHT) >> halved > bound {
         halved += 1;
     }
-    let mut points = Vec::new();
-    for (node, place) in nodes.iter().zip(0..) {
-        let n = ((u64::from(node.weight) * POINTS_PER_WEIGHT) >> halved).max(1);
-        points.extend((0..n).map(|n| Point { at: xxh64(node.name.as_bytes(), n), node: place }));
-    }
-    points
+    halved
+}
+
+/// The points of a node by its weight, at least one.
+fn points_of(node: &Node<'_>, halved: u32) -> u64 {
+    ((u64::from(node.weight) * POINTS_PER_WEIGHT) >> halved).max(1)
 }
 
 /// Envoy's `RingHashLoadBalancer::Ring`: entries by a running sum of scaled, normalised weights; XXH64 of `name_i`.
@@ -164,27 +176,25 @@ fn envoy(nodes: &[Node<'_>], points_min: f64) -> Vec<Point> {
 }
 
 /// nginx's `ngx_http_upstream_init_chash`: 160 points for each unit of weight, each the CRC-32 of host, zero byte, port
-/// and the point before.
+/// and the point before. Beyond [`POINTS_MAX`], where nginx would go on, fewer.
 fn nginx(nodes: &[Node<'_>]) -> Vec<Point> {
+    let halved = halvings(nodes, POINTS_MAX);
     let mut points = Vec::new();
     for (node, place) in nodes.iter().zip(0..) {
         let (host, port) = match node.name.strip_prefix("unix:") {
             Some(path) => (path, ""),
-            // An address of IPv6 without a port ends with a bracket.
+            // What is behind the last colon may be a part of an address of IPv6.
             None => match node.name.rsplit_once(':') {
-                Some((host, port)) if !port.contains(']') => (host, port),
+                Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (host, port),
                 _ => (node.name, ""),
             },
         };
         let base = Crc32::default().feed(host.as_bytes()).feed(b"\0").feed(port.as_bytes());
         let mut before = 0_u32;
-        for _ in 0..u64::from(node.weight) * 160 {
+        points.extend((0..points_of(node, halved)).map(|_| {
             before = base.clone().feed(&before.to_le_bytes()).finish();
-            points.push(Point { at: before.into(), node: place });
-            if points.len() as u64 >= POINTS_MAX {
-                return points;
-            }
-        }
+            Point { at: before.into(), node: place }
+        }));
     }
     points
 }
@@ -214,7 +224,8 @@ fn ketama(nodes: &[Node<'_>]) -> Vec<Point> {
     points
 }
 
-/// HAProxy's `lb_chash.c`: 16 points for each unit of weight, at `full_hash(id * 4096 + j)`.
+/// HAProxy's `lb_chash.c`: 16 points for each unit of weight, at `full_hash(id * 4096 + j)`. A name is the id; one that
+/// is no number counts by its place.
 fn haproxy(nodes: &[Node<'_>]) -> Vec<Point> {
     /// `SRV_EWGHT_RANGE`: the points that a server can have.
     const RANGE: u32 = 4096;

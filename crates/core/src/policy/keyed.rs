@@ -85,15 +85,15 @@ pub(super) fn hash(request: &PickRequest<'_>, draw: &mut Draw) -> u64 {
 /// The names that places follow from.
 ///
 /// Ours is the id, which stays when the address changes. The others know servers by what stands in their configuration:
-/// the endpoint's `hash_key`, else its address, for HAProxy its place among the endpoints, from one.
+/// the endpoint's `hash_key`, else its address, for HAProxy a number, its place among the endpoints, from one.
 pub(super) fn names(plan: &Plan<'_>) -> Vec<String> {
     let name = |candidate: &Candidate| {
         let endpoint = &plan.members[candidate.index.0 as usize].endpoint;
         match (&endpoint.hash_key, plan.settings.layout) {
-            (Some(key), _) => key.to_string(),
-            (None, Layout::Isobar) => endpoint.id.to_string(),
-            (None, Layout::Haproxy) => (u64::from(candidate.index.0) + 1).to_string(),
-            (None, Layout::Nginx | Layout::Envoy | Layout::Ketama) => endpoint.address.to_string(),
+            (Some(key), layout) if layout != Layout::Haproxy || key.parse::<u32>().is_ok() => key.to_string(),
+            (_, Layout::Haproxy) => (u64::from(candidate.index.0) + 1).to_string(),
+            (_, Layout::Isobar) => endpoint.id.to_string(),
+            (_, Layout::Nginx | Layout::Envoy | Layout::Ketama) => endpoint.address.to_string(),
         }
     };
     plan.candidates.iter().map(name).collect()
