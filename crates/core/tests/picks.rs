@@ -3,7 +3,7 @@
 mod common;
 
 use common::{cluster, endpoint};
-use isobar_core::{Draw, InFlight, Instant, MemberIndex, NoPick, PickRequest, PolicyKind, Snapshot};
+use isobar_core::{Draw, InFlight, Instant, Layout, MemberIndex, NoPick, PickRequest, PolicyKind, Snapshot};
 use proptest::prelude::*;
 
 fn pick(snapshot: &Snapshot, tried: &[MemberIndex], draw: &mut Draw) -> Result<MemberIndex, NoPick> {
@@ -66,11 +66,77 @@ proptest! {
     }
 
     #[test]
+    fn least_request_picks_one_of_the_least_loaded_by_weight(
+        members in prop::collection::vec((0_u32..5, 0_usize..6), 1..12),
+        tried in prop::collection::vec(any::<bool>(), 12),
+        seed: u64,
+    ) {
+        let weights: Vec<_> = members.iter().map(|(weight, _)| (*weight, 0)).collect();
+        let snapshot = cluster(PolicyKind::LeastRequest, &weights).snapshot();
+        let places = || (0_u32..).map(MemberIndex).zip(&members);
+        let _guards: Vec<_> = places()
+            .flat_map(|(index, (_, n))| std::iter::repeat_n(index, *n))
+            .map(|index| InFlight::start(&snapshot, index, 0, Instant(0)))
+            .collect();
+        let tried: Vec<_> = places().map(|(index, _)| index).filter(|index| tried[index.0 as usize]).collect();
+        let load = |index: MemberIndex| {
+            let (weight, n) = members[index.0 as usize];
+            n as f64 / f64::from(weight)
+        };
+        let open = places().filter(|(index, (weight, _))| *weight > 0 && !tried.contains(index));
+        let least = open.map(|(index, _)| load(index)).fold(f64::INFINITY, f64::min);
+        if let Ok(index) = pick(&snapshot, &tried, &mut Draw::new(seed)) {
+            prop_assert!(load(index) <= least, "{index:?}");
+        } else {
+            prop_assert!(least.is_infinite());
+        }
+    }
+
+    #[test]
     fn picks_are_a_function_of_ticket_and_draw(policy in any_policy(), seed: u64, ticket: u64) {
         let snapshot = cluster(policy, &[(5, 0), (1, 0), (1, 0)]).snapshot();
         let request = PickRequest { key: None, tried: &[MemberIndex(0)], ticket };
         let [first, second] = [0, 1].map(|_| snapshot.pick(&request, &mut Draw::new(seed)));
         prop_assert_eq!(first, second);
+    }
+}
+
+#[test]
+fn every_policy_picks_members_with_weight_among_one_and_ten_thousand() {
+    for policy in PolicyKind::ALL {
+        for n in [1_u32, 10_000] {
+            let members: Vec<_> = (0..n).map(|place| ((place + 1) % 3, 0)).collect();
+            let snapshot = cluster(policy, &members).snapshot();
+            let mut draw = Draw::new(9);
+            for key in 0..300_u64 {
+                let key = Layout::Isobar.hash(&key.to_le_bytes());
+                let request = PickRequest { key: Some(key), tried: &[], ticket: snapshot.ticket().take() };
+                let Ok(index) = snapshot.pick(&request, &mut draw) else { panic!("{}", policy.name()) };
+                assert!(members[index.0 as usize].0 > 0, "{}", policy.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn endpoints_of_one_hash_key_are_told_apart_or_one_has_all_keys() {
+    for policy in PolicyKind::ALL {
+        let mut cluster = common::empty(policy);
+        let endpoints = (0..3).map(|port| isobar_core::Endpoint {
+            hash_key: Some("same".into()),
+            ..endpoint(&port.to_string(), port, u32::from(port), 0)
+        });
+        common::set(&mut cluster, endpoints.collect());
+        let snapshot = cluster.snapshot();
+        let mut draw = Draw::new(3);
+        let picked: Vec<_> = (0..100).map(|_| pick(&snapshot, &[], &mut draw)).collect();
+        let members = [Ok(MemberIndex(1)), Ok(MemberIndex(2))];
+        assert!(picked.iter().all(|pick| members.contains(pick)), "{}", policy.name());
+        // Whoever has no key of its own is still there for another attempt.
+        for tried in 1..3 {
+            let other = pick(&snapshot, &[MemberIndex(tried)], &mut draw);
+            assert_eq!(other, Ok(MemberIndex(3 - tried)), "{}", policy.name());
+        }
     }
 }
 

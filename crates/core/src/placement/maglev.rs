@@ -5,6 +5,9 @@
 //! lookup is one division. Limits: shares are exact to one entry in the size of the table, so that should be a hundred
 //! times the number of nodes.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use super::Node;
 use super::hashing::xxh64;
 
@@ -62,35 +65,45 @@ impl Maglev {
 }
 
 /// Lets the nodes, in this order, take turns at their next free entry until none is free.
+///
+/// In round `n` those take a turn whose `n * weight` has reached their target. Whoever is due next is found by a heap, so
+/// that the time does not depend on how far weights differ.
 fn fill(mut nodes: Vec<Turns>, size: u32) -> Box<[u32]> {
     const FREE: u32 = u32::MAX;
     let m = u64::from(size);
     let heaviest = nodes.iter().map(|turns| turns.weight).fold(0.0, f64::max);
     let mut table = vec![FREE; size as usize];
-    let mut n_filled = 0;
-    let mut iteration = 1_u32;
-    while n_filled < table.len() {
-        for turns in &mut nodes {
-            if n_filled == table.len() {
-                break;
+    let mut due: BinaryHeap<Reverse<(u64, u32)>> =
+        (0..nodes.len() as u32).map(|at| Reverse((1, at))).collect();
+    for _ in 0..size {
+        let Some(mut first) = due.peek_mut() else { break };
+        let Reverse((round, at)) = *first;
+        let turns = &mut nodes[at as usize];
+        turns.target += heaviest;
+        *first = Reverse((turns.next_round(round), at));
+        let free = loop {
+            let entry = ((turns.offset + turns.skip * turns.next) % m) as usize;
+            turns.next += 1;
+            if table[entry] == FREE {
+                break entry;
             }
-            if f64::from(iteration) * turns.weight < turns.target {
-                continue;
-            }
-            turns.target += heaviest;
-            let free = loop {
-                let entry = ((turns.offset + turns.skip * turns.next) % m) as usize;
-                turns.next += 1;
-                if table[entry] == FREE {
-                    break entry;
-                }
-            };
-            table[free] = turns.node;
-            n_filled += 1;
-        }
-        iteration += 1;
+        };
+        table[free] = turns.node;
     }
     table.into()
+}
+
+impl Turns {
+    /// The first round after this one in which its turn comes.
+    fn next_round(&self, round: u64) -> u64 {
+        let is_due = |round: u64| round as f64 * self.weight >= self.target;
+        // The quotient may be off by its rounding; what decides is the product.
+        let mut next = ((self.target / self.weight) as u64).saturating_sub(1).max(round + 1);
+        while !is_due(next) {
+            next += 1;
+        }
+        next
+    }
 }
 
 #[cfg(test)]
@@ -147,7 +160,48 @@ mod tests {
         assert!((655..1_400).contains(&n_changed), "{n_changed}");
     }
 
+    /// Envoy's rule to the letter: every node is asked in every round.
+    fn naive(nodes: &[Node<'_>], size: u32) -> Vec<u32> {
+        let total: f64 = nodes.iter().map(|node| f64::from(node.weight)).sum();
+        let share = |node: &Node<'_>| f64::from(node.weight) / total;
+        let heaviest = nodes.iter().map(share).fold(0.0, f64::max);
+        let (m, mut table) = (u64::from(size), vec![None; size as usize]);
+        let mut state = vec![(0.0, 0_u64); nodes.len()];
+        for round in 1_u32.. {
+            for (place, node) in nodes.iter().enumerate() {
+                let (target, next) = &mut state[place];
+                if !table.contains(&None) {
+                    return table.into_iter().flatten().collect();
+                }
+                if f64::from(round) * share(node) < *target {
+                    continue;
+                }
+                *target += heaviest;
+                let (h1, h2) = (xxh64(node.name.as_bytes(), 0), xxh64(node.name.as_bytes(), 1));
+                loop {
+                    let entry = ((h1 % m + (h2 % (m - 1) + 1) * *next) % m) as usize;
+                    *next += 1;
+                    if table[entry].is_none() {
+                        table[entry] = Some(place as u32);
+                        break;
+                    }
+                }
+            }
+        }
+        unreachable!("every round fills an entry")
+    }
+
     proptest! {
+        #[test]
+        fn the_table_is_envoy_s_at_any_weights(
+            weights in prop::collection::vec(prop_oneof![1_u32..20, 1_u32..1_000_000], 1..12),
+        ) {
+            let names: Vec<String> = (0..weights.len()).map(|n| format!("{n:02}")).collect();
+            let nodes: Vec<_> =
+                names.iter().zip(&weights).map(|(name, weight)| Node { name, weight: *weight }).collect();
+            prop_assert_eq!(Maglev::new(&nodes, 251).table.to_vec(), naive(&nodes, 251));
+        }
+
         #[test]
         fn the_order_of_the_nodes_changes_nothing(
             names in prop::collection::btree_set("[a-z]{1,6}", 1..12),

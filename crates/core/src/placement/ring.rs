@@ -5,6 +5,9 @@
 //! is a step into an index over the upper bits and a short search behind it. Limits: [`POINTS_MAX`] points; above it
 //! weights lose precision. Under libketama's rules a node of less than a fortieth of the average weight has no point.
 
+use std::cmp::Ordering;
+use std::fmt::Write as _;
+
 use super::hashing::{Crc32, full_hash, md5_words, xxh64};
 use super::{Layout, Node};
 
@@ -18,6 +21,15 @@ const POINTS_PER_WEIGHT: u64 = 160;
 /// Where weights are large, ours get so many points in all and no more, unless there are more nodes than that allows:
 /// enough for weights that differ by a hundred, built in a few milliseconds.
 const SPREAD_MAX: u64 = 1 << 16;
+
+/// Marks in a line of the cache.
+const LINE: usize = 8;
+
+/// Points for each entry of the index, about: so many that few entries have more than a line.
+const POINTS_PER_BUCKET: u64 = 3;
+
+/// Bits of the index at most: enough for [`POINTS_MAX`] by the constant above, and fewer than a hash has.
+const INDEX_BITS_MAX: u32 = 21;
 
 /// Envoy's `minimum_ring_size`.
 const ENVOY_POINTS_MIN: f64 = 1024.0;
@@ -37,11 +49,22 @@ enum Nearest {
     EitherSide,
 }
 
+/// What a lookup reads of a point: 8 bytes, since a large ring is mostly cache misses.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    /// The 32 bits of its place behind those that the index knows.
+    fraction: u32,
+    node: u32,
+}
+
 /// See the module's page.
 #[derive(Debug)]
 pub(crate) struct Ring {
-    points: Box<[Point]>,
-    /// For each value of the upper bits, the first point that is not before it.
+    /// Those of the points, and a line more.
+    marks: Box<[Mark]>,
+    /// The whole place of each mark, for what the fractions leave open.
+    places: Box<[u64]>,
+    /// For each value of the upper bits, where its marks begin; and where the last ones end.
     index: Box<[u32]>,
     /// How far a hash is shifted to be a place in the index.
     shift: u32,
@@ -53,50 +76,90 @@ pub(crate) struct Ring {
 impl Ring {
     /// Compiles the nodes, at least one.
     pub(crate) fn new(layout: Layout, nodes: &[Node<'_>]) -> Self {
-        let (mut points, bits) = match layout {
+        let (points, bits) = match layout {
             Layout::Isobar => (isobar(nodes), u64::BITS),
             Layout::Envoy => (envoy(nodes, ENVOY_POINTS_MIN), u64::BITS),
             Layout::Nginx => (nginx(nodes), u32::BITS),
             Layout::Ketama => (ketama(nodes), u32::BITS),
             Layout::Haproxy => (haproxy(nodes), u32::BITS),
         };
-        match layout {
-            // Independent of the order of the nodes, whose places are given by their names.
-            Layout::Isobar => {
-                points.sort_unstable_by_key(|point| (point.at, nodes[point.node as usize].name));
-            }
-            Layout::Nginx | Layout::Envoy | Layout::Ketama | Layout::Haproxy => {
-                points.sort_by_key(|point| point.at);
-            }
-        }
-        if layout != Layout::Haproxy {
-            points.dedup_by_key(|point| point.at);
-        }
-        let nearest = if layout == Layout::Haproxy { Nearest::EitherSide } else { Nearest::Next };
-        Self::indexed(points, bits, nearest)
+        let is_haproxy = layout == Layout::Haproxy;
+        let nearest = if is_haproxy { Nearest::EitherSide } else { Nearest::Next };
+        // Ours does not depend on the order of the nodes: their names decide. The others keep the written order.
+        let ties = |a: &Point, b: &Point| match layout {
+            Layout::Isobar => nodes[a.node as usize].name.cmp(nodes[b.node as usize].name),
+            _ => Ordering::Equal,
+        };
+        Self::sorted(&points, bits, nearest, !is_haproxy, ties)
     }
 
-    fn indexed(points: Vec<Point>, bits: u32, nearest: Nearest) -> Self {
-        // About one point for each entry of the index, as points are uniform.
-        let index_bits = (points.len() as u64).next_power_of_two().trailing_zeros().clamp(1, bits);
-        let shift = bits - index_bits;
-        let mut at = 0;
-        let index = (0..1_u64 << index_bits)
-            .map(|value| {
-                while points.get(at).is_some_and(|point| point.at >> shift < value) {
-                    at += 1;
+    /// Sorts by the upper bits first, in one pass as points are uniform, which gives the index as well; of points at
+    /// one place the first remains, where they are to be `distinct`.
+    fn sorted(
+        points: &[Point],
+        bits: u32,
+        nearest: Nearest,
+        distinct: bool,
+        ties: impl Fn(&Point, &Point) -> Ordering,
+    ) -> Self {
+        let n_buckets = (points.len() as u64 / POINTS_PER_BUCKET).next_power_of_two();
+        let shift = bits - n_buckets.trailing_zeros().clamp(1, INDEX_BITS_MAX);
+        let n_buckets = 1_usize << (bits - shift);
+        let mut ends = vec![0_u32; n_buckets];
+        for point in points {
+            ends[(point.at >> shift) as usize] += 1;
+        }
+        let mut end = 0;
+        for bucket in &mut ends {
+            let n = std::mem::replace(bucket, end);
+            end += n;
+        }
+        let mut spread = vec![Point { at: 0, node: 0 }; points.len()];
+        for point in points {
+            let place = &mut ends[(point.at >> shift) as usize];
+            spread[*place as usize] = *point;
+            *place += 1;
+        }
+        let mut index = Vec::with_capacity(n_buckets + 1);
+        let mut marks = Vec::with_capacity(points.len());
+        let mut places: Vec<u64> = Vec::with_capacity(points.len());
+        let mut from = 0;
+        for end in ends {
+            index.push(marks.len() as u32);
+            let bucket = &mut spread[from..end as usize];
+            bucket.sort_by(|a, b| a.at.cmp(&b.at).then_with(|| ties(a, b)));
+            for point in bucket {
+                if distinct && places.last() == Some(&point.at) {
+                    continue;
                 }
-                at as u32
-            })
-            .collect();
-        Self { points: points.into(), index, shift, nearest, bits }
+                marks.push(Mark { fraction: fraction(point.at, shift), node: point.node });
+                places.push(point.at);
+            }
+            from = end as usize;
+        }
+        index.push(marks.len() as u32);
+        // So that a line can be read from any of them.
+        marks.extend([Mark { fraction: 0, node: 0 }; LINE]);
+        Self { marks: marks.into(), places: places.into(), index: index.into(), shift, nearest, bits }
     }
 
     /// The place of the point that a hash belongs to.
     fn find(&self, hash: u64) -> usize {
-        let n = self.points.len();
-        let mut next = self.index[(hash >> self.shift) as usize] as usize;
-        while self.points.get(next).is_some_and(|point| point.at < hash) {
+        let n = self.places.len();
+        let bucket = (hash >> self.shift) as usize;
+        let (from, end) = (self.index[bucket] as usize, self.index[bucket + 1] as usize);
+        let wanted = fraction(hash, self.shift);
+        let before = if end - from <= LINE {
+            // All of a line without a branch: a processor would guess half of the comparisons wrong.
+            let line = &self.marks[from..from + LINE];
+            let is_before =
+                |(at, mark): (usize, &Mark)| usize::from(from + at < end && mark.fraction < wanted);
+            line.iter().enumerate().map(is_before).sum()
+        } else {
+            self.marks[from..end].partition_point(|mark| mark.fraction < wanted)
+        };
+        let mut next = from + before;
+        while next < end && self.marks[next].fraction == wanted && self.places[next] < hash {
             next += 1;
         }
         if next == n {
@@ -107,8 +170,8 @@ impl Ring {
         }
         let before = if next == 0 { n - 1 } else { next - 1 };
         let width = u64::MAX >> (u64::BITS - self.bits);
-        let behind = hash.wrapping_sub(self.points[before].at) & width;
-        let ahead = self.points[next].at.wrapping_sub(hash) & width;
+        let behind = hash.wrapping_sub(self.places[before]) & width;
+        let ahead = self.places[next].wrapping_sub(hash) & width;
         if behind <= ahead { before } else { next }
     }
 
@@ -116,9 +179,15 @@ impl Ring {
     pub(crate) fn walk(&self, hash: u64) -> impl Iterator<Item = u32> + '_ {
         let hash = if self.bits == u64::BITS { hash } else { hash & u64::from(u32::MAX) };
         let first = self.find(hash);
-        let (before, from) = self.points.split_at(first);
-        from.iter().chain(before).map(|point| point.node)
+        let (before, from) = self.marks[..self.places.len()].split_at(first);
+        from.iter().chain(before).map(|mark| mark.node)
     }
+}
+
+/// Of the bits below `shift` the upper 32, or all.
+fn fraction(at: u64, shift: u32) -> u32 {
+    let below = at & ((1 << shift) - 1);
+    (below >> shift.saturating_sub(u32::BITS)) as u32
 }
 
 /// Ours: XXH64 of the name under one seed a point, so that a node's points are the same whatever the others are.
@@ -164,9 +233,8 @@ fn envoy(nodes: &[Node<'_>], points_min: f64) -> Vec<Point> {
         let mut n = 0_u64;
         while hashes < target {
             name.clear();
-            name.push_str(node.name);
-            name.push('_');
-            name.push_str(&n.to_string());
+            let written = write!(name, "{}_{n}", node.name);
+            debug_assert!(written.is_ok(), "writing to memory cannot fail");
             points.push(Point { at: xxh64(name.as_bytes(), 0), node: place });
             n += 1;
             hashes += 1.0;
@@ -202,14 +270,16 @@ fn nginx(nodes: &[Node<'_>]) -> Vec<Point> {
 /// libketama's `ketama_create_continuum`: four points of each MD5 of `name-k`, 160 for a node of average weight.
 fn ketama(nodes: &[Node<'_>]) -> Vec<Point> {
     let total: f64 = nodes.iter().map(|node| f64::from(node.weight)).sum();
-    let mut points = Vec::new();
+    let (mut points, mut name) = (Vec::new(), String::new());
     for (node, place) in nodes.iter().zip(0..) {
         // In single precision, as there.
         let share = (f64::from(node.weight) / total) as f32;
         let n = f64::from((f64::from(share) * 40.0 * nodes.len() as f64) as f32).floor() as u64;
         for k in 0..n {
-            let words = md5_words(format!("{}-{k}", node.name).as_bytes());
-            points.extend(words.map(|word| Point { at: word.into(), node: place }));
+            name.clear();
+            let written = write!(name, "{}-{k}", node.name);
+            debug_assert!(written.is_ok(), "writing to memory cannot fail");
+            points.extend(md5_words(name.as_bytes()).map(|word| Point { at: word.into(), node: place }));
         }
     }
     if points.is_empty() {

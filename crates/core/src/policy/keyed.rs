@@ -1,7 +1,7 @@
 //! What the policies by key have in common: names, skipping what was tried, bounded load.
 //!
 //! Bounded load after Mirrokni, Thorup and Zadimoghaddam, "Consistent Hashing with Bounded Loads" (2016): a member takes
-//! no more than `percent` of its fair share of the attempts in flight, this one included, and at least one; a key whose
+//! no more than `percent` of its fair share of the attempts in flight, this one included, rounded up; a key whose
 //! member is full goes to the next in its order. Since the shares sum to more than what is in flight, some member has
 //! room. Limit: a walk ends after [`WALK_MAX`] steps and then takes the first that was not tried.
 
@@ -30,50 +30,68 @@ impl Places {
         }
     }
 
-    /// Whether the member at this place may take one more.
-    fn has_room(&self, candidate: Candidate, facts: &Facts<'_>) -> bool {
-        let Some(percent) = self.bounded_load_percent else { return true };
-        let in_flight = u128::from(facts.members[candidate.index.0 as usize].live.in_flight());
-        let all = u128::from(facts.load.in_flight()) + 1;
-        let share = all * u128::from(percent) * u128::from(candidate.weight);
-        in_flight < share.div_ceil(100 * u128::from(self.weight_sum)).max(1)
-    }
-
-    /// The first of a walk that was not tried and has room; else the first that was not tried; else the first.
-    pub(super) fn first(
-        &self,
-        walk: impl Iterator<Item = u32>,
-        facts: &Facts<'_>,
-        request: &PickRequest<'_>,
-    ) -> MemberIndex {
-        let mut first_untried = None;
-        for place in walk.take(WALK_MAX) {
-            let candidate = self.candidates[place as usize];
-            if request.tried.contains(&candidate.index) {
-                continue;
-            }
-            if self.has_room(candidate, facts) {
-                return candidate.index;
-            }
-            first_untried.get_or_insert(candidate.index);
-        }
-        first_untried.unwrap_or(self.candidates[0].index)
-    }
-
-    /// Whether the member at this place was not tried and, where that is asked, has room.
-    pub(super) fn may_take(
-        &self,
-        place: u32,
-        facts: &Facts<'_>,
-        request: &PickRequest<'_>,
-        room: bool,
-    ) -> bool {
-        let candidate = self.candidates[place as usize];
-        !request.tried.contains(&candidate.index) && (!room || self.has_room(candidate, facts))
+    /// The same places as one request sees them.
+    pub(super) fn seen<'a>(&'a self, facts: &'a Facts<'a>, request: &'a PickRequest<'a>) -> Seen<'a> {
+        let bound = self.bounded_load_percent.map(|percent| {
+            // With this attempt.
+            let all = u128::from(facts.load.in_flight()) + 1;
+            all * u128::from(percent)
+        });
+        Seen { places: self, facts, request, bound }
     }
 
     pub(super) fn index(&self, place: u32) -> MemberIndex {
         self.candidates[place as usize].index
+    }
+}
+
+/// What a member can do for a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    Free,
+    /// It has its share in flight.
+    Full,
+    /// The request has tried it.
+    Tried,
+}
+
+/// The places as one request sees them.
+pub(super) struct Seen<'a> {
+    places: &'a Places,
+    facts: &'a Facts<'a>,
+    request: &'a PickRequest<'a>,
+    /// Attempts in flight times the percentage, where load is bounded.
+    bound: Option<u128>,
+}
+
+impl Seen<'_> {
+    /// How the member at this place stands.
+    pub(super) fn standing(&self, place: u32) -> Standing {
+        let candidate = self.places.candidates[place as usize];
+        if self.request.tried.contains(&candidate.index) {
+            return Standing::Tried;
+        }
+        let Some(bound) = self.bound else { return Standing::Free };
+        let in_flight = u128::from(self.facts.members[candidate.index.0 as usize].live.in_flight());
+        // in_flight < bound * weight / (100 * sum), without the division; an idle one always has room.
+        let has_room =
+            in_flight * 100 * u128::from(self.places.weight_sum) < bound * u128::from(candidate.weight);
+        if in_flight == 0 || has_room { Standing::Free } else { Standing::Full }
+    }
+
+    /// The first of a walk that is free; else the first that was not tried; else the first of all.
+    pub(super) fn first(&self, walk: impl Iterator<Item = u32>) -> MemberIndex {
+        let mut first_full = None;
+        for place in walk.take(WALK_MAX) {
+            match self.standing(place) {
+                Standing::Free => return self.places.index(place),
+                Standing::Full => {
+                    first_full.get_or_insert(place);
+                }
+                Standing::Tried => {}
+            }
+        }
+        self.places.index(first_full.unwrap_or(0))
     }
 }
 

@@ -22,6 +22,6 @@ pub(super) fn compile(plan: &Plan<'_>) -> Box<dyn Policy> {
 
 impl Policy for MaglevHash {
     fn choose(&self, facts: &Facts<'_>, request: &PickRequest<'_>, draw: &mut Draw) -> MemberIndex {
-        self.places.first(self.table.walk(keyed::hash(request, draw)), facts, request)
+        self.places.seen(facts, request).first(self.table.walk(keyed::hash(request, draw)))
     }
 }

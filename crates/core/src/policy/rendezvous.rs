@@ -3,7 +3,7 @@
 //! Moves the fewest keys of all, with weights exact in expectation and no table. Ties, cold start and recovery mean
 //! nothing to it. Limits: a pick looks at every member.
 
-use super::keyed::{self, Places};
+use super::keyed::{self, Places, Standing};
 use super::{Facts, Plan, Policy};
 use crate::placement::Rendezvous;
 use crate::{Draw, MemberIndex, PickRequest};
@@ -23,7 +23,9 @@ pub(super) fn compile(plan: &Plan<'_>) -> Box<dyn Policy> {
 impl Policy for HighestBid {
     fn choose(&self, facts: &Facts<'_>, request: &PickRequest<'_>, draw: &mut Draw) -> MemberIndex {
         let hash = keyed::hash(request, draw);
-        let best = |room| self.table.best(hash, |place| self.places.may_take(place, facts, request, room));
-        self.places.index(best(true).or_else(|| best(false)).unwrap_or(0))
+        let seen = self.places.seen(facts, request);
+        let free = self.table.best(hash, |place| seen.standing(place) == Standing::Free);
+        let untried = || self.table.best(hash, |place| seen.standing(place) != Standing::Tried);
+        self.places.index(free.or_else(untried).unwrap_or(0))
     }
 }

@@ -23,6 +23,6 @@ pub(super) fn compile(plan: &Plan<'_>) -> Box<dyn Policy> {
 
 impl Policy for RingHash {
     fn choose(&self, facts: &Facts<'_>, request: &PickRequest<'_>, draw: &mut Draw) -> MemberIndex {
-        self.places.first(self.ring.walk(keyed::hash(request, draw)), facts, request)
+        self.places.seen(facts, request).first(self.ring.walk(keyed::hash(request, draw)))
     }
 }

@@ -35,7 +35,7 @@ fn envoy_s_ring_comes_out() {
     assert_eq!(found, expected);
 }
 
-/// As nginx 1.22 answers; the sample that is told of elsewhere has another node for `/g`.
+/// As nginx 1.22 answers.
 #[test]
 fn nginx_s_ring_comes_out() {
     let points = nginx(&[Node { name: "127.0.0.1:8080", weight: 1 }]);
@@ -46,8 +46,13 @@ fn nginx_s_ring_comes_out() {
     for (key, node) in [("/some/path", 1), ("/some/longer/path", 0), ("/sad/zaidoon", 1), ("/g", 0)] {
         assert_eq!(ring.walk(Layout::Nginx.hash(key.as_bytes())).next(), Some(node), "{key}");
     }
+    // The walk of three servers that Pingora's tests keep.
+    let names = addresses(7777..7780);
+    let ring = Ring::new(Layout::Nginx, &nodes(&names, &[1, 1, 1]));
+    let walk: Vec<u32> = ring.walk(Layout::Nginx.hash(b"doghash")).take(8).collect();
+    assert_eq!(walk, [1, 2, 2, 0, 0, 1, 1, 2]);
     let large = Ring::new(Layout::Nginx, &nodes(&addresses(1..10), &[100; 9]));
-    assert!((143_900..=144_000).contains(&large.points.len()));
+    assert!((143_900..=144_000).contains(&large.places.len()));
 }
 
 #[test]
@@ -57,7 +62,7 @@ fn a_walk_begins_with_the_next_point_and_passes_every_node() {
         let ring = Ring::new(layout, &nodes(&names, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]));
         for key in 0..200_u32 {
             let walk: Vec<u32> = ring.walk(layout.hash(&key.to_le_bytes())).collect();
-            assert_eq!(walk.len(), ring.points.len());
+            assert_eq!(walk.len(), ring.places.len());
             assert!((0..10).all(|node| walk.contains(&node)), "{layout:?}");
         }
     }
@@ -69,14 +74,25 @@ fn the_index_finds_what_a_search_finds() {
     for layout in Layout::ALL {
         let ring = Ring::new(layout, &nodes(&names, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]));
         let mask = u64::MAX >> (u64::BITS - ring.bits);
-        let points = ring.points.iter().map(|point| point.at);
+        let points = ring.places.iter().copied();
         let near = points.flat_map(|at| [at.wrapping_sub(1) & mask, at, at.wrapping_add(1) & mask]);
         for hash in near.chain([0, mask]) {
-            let next = ring.points.partition_point(|point| point.at < hash) % ring.points.len();
-            let before = (next + ring.points.len() - 1) % ring.points.len();
+            let next = ring.places.partition_point(|at| *at < hash) % ring.places.len();
+            let before = (next + ring.places.len() - 1) % ring.places.len();
             let found = ring.find(hash);
             assert!(found == next || (layout == Layout::Haproxy && found == before), "{layout:?} {hash}");
         }
+    }
+}
+
+#[test]
+fn every_node_keeps_points_beside_one_of_the_greatest_weight() {
+    // libketama's rules give a node of less than a fortieth of the mean no point.
+    for layout in [Layout::Isobar, Layout::Nginx, Layout::Envoy, Layout::Haproxy] {
+        let ring = Ring::new(layout, &nodes(&addresses(80..83), &[1_000_000, 1, 1]));
+        assert!(ring.places.len() as u64 <= POINTS_MAX + 2, "{layout:?}");
+        let nodes: std::collections::BTreeSet<u32> = ring.walk(0).collect();
+        assert_eq!(nodes.len(), 3, "{layout:?}");
     }
 }
 
