@@ -164,13 +164,6 @@ fn the_fullest_sample_becomes_what_it_says() {
         hash_key: Some(text("10.0.0.12:8000")),
     };
     assert_eq!(web.endpoints[1], second);
-    let policy = PolicySettings {
-        kind: PolicyKind::Maglev,
-        layout: Layout::Envoy,
-        table_size: 65_537,
-        bounded_load_percent: Some(125),
-    };
-    assert_eq!((web.policy, &web.hash_key), (policy, &Some(HashKey::Header(text("x-user")))));
     assert_eq!(web.discovery, [DiscoverySettings::File("conf/discovered/cart.toml".into())]);
     assert_eq!(next.policy, PolicyKind::RoundRobin.into());
     assert_eq!(next.endpoints[0].address, AddressText::Unix("conf/next.sock".into()));
@@ -345,6 +338,20 @@ fn policy(value: &str) -> (PolicySettings, Option<HashKey>) {
         .services
         .remove(0);
     (service.policy, service.hash_key)
+}
+
+#[test]
+fn every_option_of_a_policy_by_key_is_taken() {
+    let text = include_str!("../../../../docs/guide/examples/everything.toml");
+    let settings = load_files(&[("conf/isobar.toml", text)]).unwrap().settings;
+    let web = &settings.services[0];
+    let policy = PolicySettings {
+        kind: PolicyKind::Maglev,
+        layout: Layout::Envoy,
+        table_size: 65_537,
+        bounded_load_percent: Some(125),
+    };
+    assert_eq!((web.policy, &web.hash_key), (policy, &Some(HashKey::Header("x-user".to_owned()))));
 }
 
 #[test]
