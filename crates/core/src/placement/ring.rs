@@ -22,14 +22,14 @@ const POINTS_PER_WEIGHT: u64 = 160;
 /// enough for weights that differ by a hundred, built in a few milliseconds.
 const SPREAD_MAX: u64 = 1 << 16;
 
-/// Marks in a line of the cache.
-const LINE: usize = 8;
+/// Marks that are compared together: half a line of the cache.
+const RUN: usize = 4;
 
-/// Points for each entry of the index, about: so many that few entries have more than a line.
-const POINTS_PER_BUCKET: u64 = 3;
+/// Points for each entry of the index, about: so many that few entries have more than are compared together.
+const POINTS_PER_BUCKET: u64 = 2;
 
 /// Bits of the index at most: enough for [`POINTS_MAX`] by the constant above, and fewer than a hash has.
-const INDEX_BITS_MAX: u32 = 21;
+const INDEX_BITS_MAX: u32 = 22;
 
 /// Envoy's `minimum_ring_size`.
 const ENVOY_POINTS_MIN: f64 = 1024.0;
@@ -60,7 +60,7 @@ struct Mark {
 /// See the module's page.
 #[derive(Debug)]
 pub(crate) struct Ring {
-    /// Those of the points, and a line more.
+    /// Those of the points, and [`RUN`] more.
     marks: Box<[Mark]>,
     /// The whole place of each mark, for what the fractions leave open.
     places: Box<[u64]>,
@@ -138,8 +138,8 @@ impl Ring {
             from = end as usize;
         }
         index.push(marks.len() as u32);
-        // So that a line can be read from any of them.
-        marks.extend([Mark { fraction: 0, node: 0 }; LINE]);
+        // So that a run can be read from any of them.
+        marks.extend([Mark { fraction: 0, node: 0 }; RUN]);
         Self { marks: marks.into(), places: places.into(), index: index.into(), shift, nearest, bits }
     }
 
@@ -149,12 +149,12 @@ impl Ring {
         let bucket = (hash >> self.shift) as usize;
         let (from, end) = (self.index[bucket] as usize, self.index[bucket + 1] as usize);
         let wanted = fraction(hash, self.shift);
-        let before = if end - from <= LINE {
-            // All of a line without a branch: a processor would guess half of the comparisons wrong.
-            let line = &self.marks[from..from + LINE];
+        let before = if end - from <= RUN {
+            // All at once, without a branch: a processor would guess half of the comparisons wrong.
+            let run = &self.marks[from..from + RUN];
             let is_before =
                 |(at, mark): (usize, &Mark)| usize::from(from + at < end && mark.fraction < wanted);
-            line.iter().enumerate().map(is_before).sum()
+            run.iter().enumerate().map(is_before).sum()
         } else {
             self.marks[from..end].partition_point(|mark| mark.fraction < wanted)
         };
