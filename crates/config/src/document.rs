@@ -30,7 +30,7 @@ pub(crate) enum Value {
     /// `None`: a number that does not fit.
     Integer(Option<i128>),
     Flag(bool),
-    Float,
+    Float(f64),
     Date,
     List(Vec<Node>),
     Table(Table),
@@ -62,7 +62,7 @@ impl Node {
         match self.value {
             Value::Text(_) | Value::Broken => "a string",
             Value::Integer(_) => "a whole number",
-            Value::Float => "a decimal number",
+            Value::Float(_) => "a decimal number",
             Value::Flag(_) => "true or false",
             Value::Date => "a date",
             Value::List(_) => "a list",
@@ -128,7 +128,8 @@ impl Builder<'_> {
             DeValue::Integer(number) => {
                 Value::Integer(i128::from_str_radix(number.as_str(), number.radix()).ok())
             }
-            DeValue::Float(_) => Value::Float,
+            // The parser let nothing through that is no number.
+            DeValue::Float(number) => Value::Float(number.as_str().parse().unwrap_or(f64::NAN)),
             DeValue::Boolean(flag) => Value::Flag(*flag),
             DeValue::Datetime(_) => Value::Date,
             DeValue::Array(list) => Value::List(list.iter().map(|value| self.node(value)).collect()),

@@ -100,10 +100,14 @@ fn endpoint(cx: &Context<'_>, kind: &'static Kind, node: &Node) -> Option<Endpoi
     if let Some(zone) = &zone {
         check_name(cx, zone, "a zone");
     }
+    let hash_key = fields.text("hash_key");
+    if let Some(key) = &hash_key {
+        check_label(cx, key, "the hash key of an endpoint");
+    }
     let (weight, priority) = (fields.integer("weight") as u32, fields.integer("priority") as u32);
     let address = endpoint_address(cx, &written?)?;
-    let (id, zone) = (id.map(|id| id.value), zone.map(|zone| zone.value));
-    Some(EndpointSettings { address, id, weight, priority, zone })
+    let [id, zone, hash_key] = [id, zone, hash_key].map(|text| text.map(|text| text.value));
+    Some(EndpointSettings { address, id, weight, priority, zone, hash_key })
 }
 
 fn check_identities(cx: &Context<'_>, read: &[(EndpointSettings, &Place)]) {

@@ -156,6 +156,30 @@ impl<'a> Fields<'a> {
         default
     }
 
+    pub(crate) fn number(&self, name: &str) -> Option<f64> {
+        let key = self.key(name);
+        let Kind::Number { bounds, .. } = &key.kind else { panic!("{name} is not a number") };
+        let node = self.node(name)?;
+        let number = match node.value {
+            Value::Float(number) => number,
+            Value::Integer(Some(number)) => number as f64,
+            _ => {
+                wrong_kind(self.cx, node, &key.kind, &format!("`{}`", self.label(name)));
+                return None;
+            }
+        };
+        if (bounds.min..=bounds.max).contains(&number) {
+            return Some(number);
+        }
+        let why = match number {
+            number if number < bounds.min => bounds.below,
+            number if number > bounds.max => bounds.above,
+            _ => "",
+        };
+        self.out_of_bounds(name, node, &bounds.min.to_string(), &bounds.max.to_string(), why);
+        None
+    }
+
     pub(crate) fn size(&self, name: &str) -> u64 {
         let key = self.key(name);
         let Kind::Size(bounds) = &key.kind else { panic!("{name} is not a size") };

@@ -13,7 +13,7 @@ use crate::keys;
 use crate::listeners::listener;
 use crate::place::Sources;
 use crate::runtime::read_runtime;
-use crate::service_settings::EndpointSettings;
+use crate::service_settings::{EndpointSettings, HashKey};
 use crate::services::service;
 use crate::settings::{AddressText, ListenerSettings, Settings};
 use crate::suggest::nearest;
@@ -58,10 +58,17 @@ fn settings(listen: Vec<AddressText>, endpoints: Vec<AddressText>, policy: Polic
         ..listener(&Fields::absent(&cx, &keys::LISTENER))
     });
     let mut service = service(NAME.to_owned(), &Fields::absent(&cx, &keys::SERVICE));
-    service.policy = policy;
+    (service.policy, service.hash_key) = (policy.into(), policy.is_keyed().then_some(HashKey::ClientIp));
     service.endpoints = endpoints
         .into_iter()
-        .map(|address| EndpointSettings { address, id: None, weight: 1, priority: 0, zone: None })
+        .map(|address| EndpointSettings {
+            address,
+            id: None,
+            weight: 1,
+            priority: 0,
+            zone: None,
+            hash_key: None,
+        })
         .collect();
     Settings {
         runtime: read_runtime(&cx, &[]),

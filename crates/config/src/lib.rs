@@ -32,6 +32,7 @@ mod load;
 mod merged;
 mod mistakes;
 mod place;
+mod policy;
 mod rebase;
 mod reference_page;
 mod references;
@@ -67,7 +68,7 @@ pub use reference_page::reference;
 pub use schema::schema;
 pub use secrets::REDACTED;
 pub use service_settings::{
-    DiscoverySettings, EndpointSettings, HealthSettings, InitialHealth, PoolSettings, ProbeKind,
+    DiscoverySettings, EndpointSettings, HashKey, HealthSettings, InitialHealth, PoolSettings, ProbeKind,
     ServiceSettings,
 };
 pub use settings::{
@@ -75,6 +76,6 @@ pub use settings::{
     ListenerTimeouts, LogFormat, LogTarget, PathRewrite, RetrySettings, Rewrite, RouteAction, RouteSettings,
     RuntimeSettings, Settings, SplitEntry,
 };
-pub use text::name_problem;
+pub use text::{label_problem, name_problem};
 pub use tls_settings::{CertificateFiles, ClientAuth, ListenerTls, ServiceTls, TlsVersion};
 pub use units::{UnitError, format_duration, format_size, parse_duration, parse_size};

@@ -72,7 +72,8 @@ fn value(value: &DeValue<'_>) -> Option<Value> {
             Value::Array(list.iter().filter_map(|value| self::value(value.get_ref())).collect())
         }
         DeValue::Table(table) => Value::Table(self::table(table)),
-        DeValue::Float(_) | DeValue::Datetime(_) => return None,
+        DeValue::Float(number) => Value::Float(number.as_str().parse().ok()?),
+        DeValue::Datetime(_) => return None,
     })
 }
 

@@ -120,7 +120,7 @@ pub(crate) fn wrong_kind(cx: &Context<'_>, node: &Node, kind: &Kind, subject: &s
         (Value::Integer(Some(number)), kind) if let Some(address) = kind.example_with_port(*number) => {
             format!("write \"{address}\"")
         }
-        (Value::Integer(_) | Value::Float | Value::Flag(_), kind) if kind.takes_text() => {
+        (Value::Integer(_) | Value::Float(_) | Value::Flag(_), kind) if kind.takes_text() => {
             format!("put it in quotes: \"{written}\"")
         }
         (Value::Text(text), Kind::Integer(_)) if text.parse::<u64>().is_ok() => {

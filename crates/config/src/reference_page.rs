@@ -127,6 +127,7 @@ fn value(kind: &Kind) -> String {
         Kind::Text { form, example } => format!("{form}, such as `\"{example}\"`"),
         Kind::Flag => "`true` or `false`".to_owned(),
         Kind::Integer(Bounds { min, max, .. }) => format!("whole number, {min} to {max}"),
+        Kind::Number { bounds: Bounds { min, max, .. }, .. } => format!("number, {min} to {max}"),
         Kind::Duration(Bounds { min, max, .. }) => {
             format!("duration, {} to {}", format_duration(*min), format_duration(*max))
         }
@@ -163,6 +164,7 @@ fn default(key: &KeySpec) -> String {
 fn bounds_reason(kind: &Kind) -> Option<String> {
     match kind {
         Kind::Integer(bounds) | Kind::Size(bounds) => Some(bounds.reasons()),
+        Kind::Number { bounds, .. } => Some(bounds.reasons()),
         Kind::Duration(bounds) => Some(bounds.reasons()),
         _ => None,
     }

@@ -83,6 +83,9 @@ fn kind(kind: &Kind) -> Value {
         Kind::Integer(Bounds { min, max, .. }) => {
             json!({ "type": "integer", "minimum": min, "maximum": max })
         }
+        Kind::Number { bounds: Bounds { min, max, .. }, .. } => {
+            json!({ "type": "number", "minimum": min, "maximum": max })
+        }
         Kind::Duration(_) => {
             json!({ "type": "string", "pattern": format!("^[0-9]+(ms|s|m|h)$|{VARIABLE}"), "examples": ["5s"] })
         }

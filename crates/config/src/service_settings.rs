@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use isobar_core::PolicyKind;
+use isobar_core::PolicySettings;
 
 use crate::settings::AddressText;
 use crate::tls_settings::ServiceTls;
@@ -16,7 +16,9 @@ pub struct ServiceSettings {
     /// Its name.
     pub name: String,
     /// How endpoints are chosen.
-    pub policy: PolicyKind,
+    pub policy: PolicySettings,
+    /// What of a request is its key; `None` where the policy places by none.
+    pub hash_key: Option<HashKey>,
     /// Its endpoints in written order.
     pub endpoints: Vec<EndpointSettings>,
     /// Where more of its endpoints come from, in written order; with none, `endpoints` are all.
@@ -50,6 +52,25 @@ pub struct EndpointSettings {
     pub priority: u32,
     /// Zone, where given.
     pub zone: Option<String>,
+    /// The name that its places under a policy by key follow from, where given.
+    pub hash_key: Option<String>,
+}
+
+/// What of a request a policy by key hashes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HashKey {
+    /// The caller's address, as text.
+    ClientIp,
+    /// The first header of this name, in lower case.
+    Header(String),
+    /// The first cookie of this name.
+    Cookie(String),
+    /// The first parameter of this name in the query, as it is written.
+    Query(String),
+    /// The path that is routed on, without the query.
+    Path,
+    /// The host that is asked for, in lower case and without the port.
+    Host,
 }
 
 /// One table of `discovery`.

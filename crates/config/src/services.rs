@@ -5,19 +5,17 @@
 
 use std::collections::HashMap;
 
-use isobar_core::PolicyKind;
-
 use crate::diagnose::{Diagnostic, Echo};
-use crate::document::{Entry, Node, Value};
+use crate::document::{Entry, Value};
 use crate::endpoints::ENDPOINTS_MAX;
 use crate::fields::{Context, Fields};
-use crate::keys::{POLICIES, SERVICE};
-use crate::mistakes::{choose, is_misspelt, text_of, wrong_kind};
+use crate::keys::SERVICE;
+use crate::mistakes::{is_misspelt, wrong_kind};
 use crate::place::Placed;
 use crate::service_settings::{DiscoverySettings, EndpointSettings, PoolSettings, ServiceSettings};
 use crate::spec::Kind;
 use crate::text::{check_name, parent};
-use crate::{endpoints, health, tls};
+use crate::{endpoints, health, policy, tls};
 
 /// Sources of one service: each is a file that is watched.
 const SOURCES_MAX: usize = 16;
@@ -59,8 +57,10 @@ pub(crate) fn service(name: String, fields: &Fields<'_>) -> ServiceSettings {
     check_sources(fields);
     let endpoints = endpoints::read(fields, &format!("the service \"{name}\""), ENDPOINTS_MAX);
     check_traffic(&name, fields, &endpoints);
+    let (policy, hash_key) = policy::read(fields);
     ServiceSettings {
-        policy: policy(fields),
+        policy,
+        hash_key,
         endpoints,
         discovery: discovery(fields),
         health: health::read(fields, http2),
@@ -157,20 +157,6 @@ fn check_file(fields: &Fields<'_>) {
         let finding = Diagnostic::error(place, "`discovery` of a service needs `file`");
         fields.cx.reports.add(finding.help("add a path, such as file = \"cart.toml\"").echo(Echo::Missing));
     }
-}
-
-fn policy(fields: &Fields<'_>) -> PolicyKind {
-    let cx = fields.cx;
-    let name = match fields.node("policy") {
-        Some(Node { value: Value::Table(_), .. }) => fields.table("policy").text("name"),
-        Some(node) => match fields.spec.key("policy") {
-            Some(key) => text_of(cx, node, &key.kind, "policy"),
-            None => None,
-        },
-        None => None,
-    };
-    let chosen = name.and_then(|name| choose(cx, POLICIES, &name, "policy"));
-    chosen.and_then(PolicyKind::from_name).unwrap_or_default()
 }
 
 fn pool(fields: &Fields<'_>) -> PoolSettings {

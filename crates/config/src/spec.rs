@@ -57,6 +57,8 @@ pub(crate) enum Kind {
     Flag,
     /// A whole number.
     Integer(Bounds<u64>),
+    /// A number, whole or not; the example shows one.
+    Number { bounds: Bounds<f64>, example: &'static str },
     /// A string such as `"5s"`.
     Duration(Bounds<Duration>),
     /// A string such as `"64KiB"`.
@@ -178,6 +180,7 @@ impl Kind {
             Self::Text { form, .. } => format!("{form}, such as {}", self.example()),
             Self::Flag => "true or false".to_owned(),
             Self::Integer(_) => format!("a whole number, such as {}", self.example()),
+            Self::Number { .. } => format!("a number, such as {}", self.example()),
             Self::Duration(_) => format!("a duration, such as {}", self.example()),
             Self::Size(_) => format!("a size, such as {}", self.example()),
             Self::Status => "a status such as 200, or a class such as \"2xx\"".to_owned(),
@@ -203,6 +206,7 @@ impl Kind {
         match self {
             Self::Text { form, .. } => form,
             Self::Integer(_) => "a whole number",
+            Self::Number { .. } => "a number",
             Self::List(_) => "a list",
             Self::Choice(_) => "a choice",
             _ => "a value",
@@ -239,6 +243,7 @@ impl Kind {
             Self::Text { example, .. } => format!("\"{example}\""),
             Self::Flag => "true".to_owned(),
             Self::Integer(bounds) => bounds.min.max(1).to_string(),
+            Self::Number { example, .. } => (*example).to_owned(),
             Self::Duration(_) => "\"5s\"".to_owned(),
             Self::Size(_) => "\"64KiB\"".to_owned(),
             Self::Status => "200".to_owned(),

@@ -5,7 +5,7 @@
 const ALIKE_MIN: f64 = 0.7;
 
 /// Words of other load balancers, and what they are called here.
-const ELSEWHERE: [(&str, &str); 33] = [
+const ELSEWHERE: [(&str, &str); 37] = [
     ("address", "listen"),
     ("algorithm", "policy"),
     ("backend", "service"),
@@ -21,9 +21,10 @@ const ELSEWHERE: [(&str, &str); 33] = [
     ("frontend", "listeners"),
     ("frontends", "listeners"),
     ("lb-policy", "policy"),
-    ("least-conn", "p2c"),
-    ("least-connections", "p2c"),
-    ("leastconn", "p2c"),
+    ("ip-hash", "client-ip"),
+    ("least-conn", "least-request"),
+    ("least-connections", "least-request"),
+    ("leastconn", "least-request"),
     ("log", "access_log"),
     ("path", "http"),
     ("path-prefix", "path"),
@@ -31,12 +32,15 @@ const ELSEWHERE: [(&str, &str); 33] = [
     ("prefix", "path"),
     ("proxy-pass", "service"),
     ("rise", "healthy_after"),
+    ("remote-addr", "client-ip"),
     ("rr", "round-robin"),
     ("server-name", "host"),
     ("servers", "endpoints"),
+    ("source", "client-ip"),
     ("strategy", "policy"),
     ("targets", "endpoints"),
     ("upstream", "service"),
+    ("uri", "path"),
     ("upstreams", "endpoints"),
     ("upstreams", "services"),
 ];
@@ -103,6 +107,6 @@ mod tests {
     fn words_of_other_load_balancers_lead_to_ours() {
         assert_eq!(nearest("servers", ["policy", "endpoints"]), Some("endpoints"));
         assert_eq!(nearest("upstreams", ["services", "listeners"]), Some("services"));
-        assert_eq!(nearest("leastconn", ["p2c", "random"]), Some("p2c"));
+        assert_eq!(nearest("leastconn", ["p2c", "least-request"]), Some("least-request"));
     }
 }

@@ -109,7 +109,7 @@ pub(crate) fn check_label(cx: &Context<'_>, name: &Placed<String>, what: &str) {
 }
 
 /// What keeps a text from being a label, such as an endpoint's id, to be put behind the name of the thing.
-fn label_problem(text: &str) -> Option<String> {
+pub fn label_problem(text: &str) -> Option<String> {
     let bad = text.is_empty() || text.len() > NAME_MAX || text.chars().any(char::is_control);
     bad.then(|| format!("must have 1 to {NAME_MAX} bytes and no control characters"))
 }

@@ -36,6 +36,7 @@ fn endpoint(address: Address) -> Endpoint {
         priority: 0,
         zone: None,
         host: None,
+        hash_key: None,
         metadata: BTreeMap::new(),
     }
 }

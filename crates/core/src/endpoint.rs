@@ -43,6 +43,8 @@ pub struct Endpoint {
     pub zone: Option<Arc<str>>,
     /// The host name that it was written with, where it was one; its certificate is verified by it.
     pub host: Option<Arc<str>>,
+    /// The name that another balancer knew it by, which its places under that one's layout follow from.
+    pub hash_key: Option<Arc<str>>,
     /// Free labels from the source; no decision reads them.
     pub metadata: BTreeMap<String, String>,
 }

@@ -62,6 +62,7 @@ impl<H: Deref<Target = Snapshot>> InFlight<H> {
     #[must_use = "dropping the guard ends the attempt"]
     pub fn start(holder: H, index: MemberIndex, shard: usize, now: Instant) -> Self {
         holder.member(index).live.begin();
+        holder.load().begin(shard);
         Self {
             holder,
             index,
@@ -112,6 +113,7 @@ impl<H: Deref<Target = Snapshot>> Drop for InFlight<H> {
     fn drop(&mut self) {
         let live = &self.member().live;
         live.end();
+        self.holder.load().end(self.shard as usize);
         let failed = match self.outcome {
             Outcome::Success => {
                 live.succeeded();
@@ -147,7 +149,7 @@ mod tests {
     use std::rc::Rc;
 
     fn snapshot() -> Rc<Snapshot> {
-        let settings = ClusterSettings { policy: PolicyKind::Random, ..Default::default() };
+        let settings = ClusterSettings { policy: PolicyKind::Random.into(), ..Default::default() };
         let mut cluster = Cluster::new("a", settings, 1, 0);
         let endpoint = Endpoint {
             id: "1".into(),
@@ -156,6 +158,7 @@ mod tests {
             priority: 0,
             zone: None,
             host: None,
+            hash_key: None,
             metadata: std::collections::BTreeMap::new(),
         };
         let found = vec![Found { endpoint, inferred: None }];

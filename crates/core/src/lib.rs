@@ -28,6 +28,7 @@ mod endpoint;
 mod health;
 mod in_flight;
 mod live;
+mod placement;
 mod policy;
 mod routing;
 mod shard;
@@ -44,9 +45,11 @@ pub use endpoint::{Address, Endpoint};
 pub use health::{ProbeDue, ProbeSettings, Verdict};
 pub use in_flight::{FailureClass, InFlight, Outcome};
 pub use live::Live;
-pub use policy::PolicyKind;
+pub use placement::Layout;
+pub use policy::{PolicyKind, PolicySettings};
 pub use routing::{
-    HeaderRule, HeaderTest, HostPattern, PathRule, Pattern, RequestView, RouteMatch, RouteTable, SplitTable,
+    HeaderRule, HeaderTest, HostForm, HostPattern, PathRule, Pattern, RequestView, RouteMatch, RouteTable,
+    SplitTable,
 };
 pub use shard::EndpointCounts;
 pub use snapshot::{EndpointState, Member, MemberIndex, NoPick, PickRequest, Snapshot};

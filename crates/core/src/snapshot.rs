@@ -6,8 +6,9 @@
 
 use std::sync::Arc;
 
+use crate::cluster::Load;
 use crate::policy::{Candidate, Facts, Policy};
-use crate::{Draw, Endpoint, Live, PolicyKind, Ticket};
+use crate::{Draw, Endpoint, Live, PolicyKind, PolicySettings, Ticket};
 
 /// How often a candidate that was tried already is drawn again by the policy. Four: with half of the weight
 /// tried, 31 of 32 picks still come from the policy itself.
@@ -112,20 +113,22 @@ pub enum NoPick {
 pub struct Snapshot {
     service: Arc<str>,
     revision: u64,
-    policy: PolicyKind,
+    policy: PolicySettings,
     members: Box<[Member]>,
     /// The eligible members by priority, lowest first; none is empty.
     levels: Box<[Level]>,
     ticket: Arc<Ticket>,
+    load: Arc<Load>,
 }
 
 impl Snapshot {
     pub(crate) fn compile(
         service: Arc<str>,
         revision: u64,
-        policy: PolicyKind,
+        policy: PolicySettings,
         members: Vec<Member>,
         ticket: Arc<Ticket>,
+        load: Arc<Load>,
     ) -> Self {
         let mut eligible: Vec<(u32, Candidate)> = (0_u32..)
             .zip(&members)
@@ -141,10 +144,10 @@ impl Snapshot {
             .chunk_by(|left, right| left.0 == right.0)
             .map(|level| {
                 let candidates: Box<[Candidate]> = level.iter().map(|(_, candidate)| *candidate).collect();
-                Level { policy: policy.compile(&candidates), candidates }
+                Level { policy: policy.compile(&members, &candidates), candidates }
             })
             .collect();
-        Self { service, revision, policy, members: members.into(), levels, ticket }
+        Self { service, revision, policy, members: members.into(), levels, ticket, load }
     }
 
     /// The name of the service.
@@ -159,7 +162,7 @@ impl Snapshot {
 
     /// The policy that answers picks.
     pub fn policy(&self) -> PolicyKind {
-        self.policy
+        self.policy.kind
     }
 
     /// Every member in written order, eligible or not.
@@ -180,12 +183,17 @@ impl Snapshot {
         &self.ticket
     }
 
+    /// What is in flight in the cluster, shared by all its snapshots.
+    pub(crate) fn load(&self) -> &Load {
+        &self.load
+    }
+
     /// Picks a member for one attempt.
     ///
     /// # Errors
     /// [`NoPick`] says whether there is nothing to pick from or nothing left.
     pub fn pick(&self, request: &PickRequest<'_>, draw: &mut Draw) -> Result<MemberIndex, NoPick> {
-        let facts = Facts { members: &self.members };
+        let facts = Facts { members: &self.members, load: &self.load };
         let mut levels = self.levels.iter();
         levels.find_map(|level| level.pick(&facts, request, draw)).ok_or(if self.levels.is_empty() {
             NoPick::Empty

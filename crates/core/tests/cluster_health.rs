@@ -22,7 +22,7 @@ static ROUNDS: AtomicU64 = AtomicU64::new(1);
 
 fn settings(initial: Verdict, min_healthy_percent: u8) -> ClusterSettings {
     ClusterSettings {
-        policy: PolicyKind::RoundRobin,
+        policy: PolicyKind::RoundRobin.into(),
         probes: vec![ProbeSettings {
             interval: Duration::from_secs(2),
             failing_interval: Duration::from_millis(500),

@@ -203,8 +203,10 @@ fn a_policy_change_keeps_the_numbers() {
     let mut cluster = common::cluster(PolicyKind::Random, &[(1, 0)]);
     let before = cluster.snapshot();
     let guard = InFlight::start(&before, MemberIndex(0), 0, Instant(0));
-    cluster
-        .set_settings(ClusterSettings { policy: PolicyKind::RoundRobin, ..Default::default() }, Instant(0));
+    cluster.set_settings(
+        ClusterSettings { policy: PolicyKind::RoundRobin.into(), ..Default::default() },
+        Instant(0),
+    );
     let after = cluster.snapshot();
     assert_eq!((after.policy(), after.revision()), (PolicyKind::RoundRobin, before.revision() + 1));
     assert_eq!(after.members()[0].live.in_flight(), 1);

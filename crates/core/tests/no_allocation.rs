@@ -11,7 +11,7 @@ use std::cell::Cell;
 use common::cluster;
 use isobar_core::{
     Draw, HostPattern, InFlight, Instant, MemberIndex, Outcome, PathRule, PickRequest, PolicyKind,
-    RequestView, RouteMatch, RouteTable, SplitTable,
+    PolicySettings, RequestView, RouteMatch, RouteTable, SplitTable,
 };
 
 thread_local! {
@@ -63,7 +63,10 @@ fn a_pick_and_its_guard_allocate_nothing() {
         &[(3_000, 0), (4_001, 0), (1, 1)],
         &[(1_000_000, 0), (1, 0)],
     ];
-    for policy in PolicyKind::ALL {
+    let plain = PolicyKind::ALL.into_iter().map(PolicySettings::from);
+    let bounded = plain.clone().filter(|policy| policy.kind.is_keyed());
+    let bounded = bounded.map(|policy| PolicySettings { bounded_load_percent: Some(101), ..policy });
+    for policy in plain.chain(bounded) {
         for members in shapes {
             let snapshot = cluster(policy, members).snapshot();
             let mut draw = Draw::new(1);
@@ -76,7 +79,7 @@ fn a_pick_and_its_guard_allocate_nothing() {
             let counted = allocations_of(|| {
                 for round in 0..1_000 {
                     let request = PickRequest {
-                        key: None,
+                        key: (round % 3 > 0).then_some(round as u64),
                         tried: &tried[..round % tried.len()],
                         ticket: snapshot.ticket().take(),
                     };
@@ -85,7 +88,7 @@ fn a_pick_and_its_guard_allocate_nothing() {
                     }
                 }
             });
-            assert_eq!(counted, 0, "{}", policy.name());
+            assert_eq!(counted, 0, "{policy:?}");
         }
     }
 }

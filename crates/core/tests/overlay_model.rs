@@ -227,7 +227,7 @@ proptest! {
                     model.sources.clone_from(sources);
                     model.settle();
                     let policy = if *p2c { PolicyKind::P2c } else { PolicyKind::Random };
-                    cluster.set_settings(ClusterSettings { policy, ..Default::default() }, Instant(0));
+                    cluster.set_settings(ClusterSettings { policy: policy.into(), ..Default::default() }, Instant(0));
                     cluster.set_sources(sources_of(&model), Instant(0));
                 }
                 Operation::Begin(which) if !snapshot.members().is_empty() => {

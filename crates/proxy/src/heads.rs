@@ -353,6 +353,7 @@ mod tests {
             priority: 0,
             zone: None,
             host: None,
+            hash_key: None,
             metadata: BTreeMap::new(),
         };
         let facts = RequestFacts {

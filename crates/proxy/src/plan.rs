@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use isobar_config::{
-    HeaderEdits, ListenerSettings, LogFormat, PathRewrite, PoolSettings, RetrySettings, RouteAction,
+    HashKey, HeaderEdits, ListenerSettings, LogFormat, PathRewrite, PoolSettings, RetrySettings, RouteAction,
     RouteSettings, Settings,
 };
-use isobar_core::{RouteMatch, RouteTable, SplitTable};
+use isobar_core::{Layout, RouteMatch, RouteTable, SplitTable};
 use isobar_http1::HeadLimits;
 use isobar_tls::{Originator, Terminator, TlsSet};
 
@@ -101,6 +101,8 @@ pub(crate) struct EditPlan {
 pub(crate) struct ServicePlan {
     pub(crate) name: Arc<str>,
     pub(crate) policy: &'static str,
+    /// What places its requests, where its policy goes by a key.
+    pub(crate) placement: Option<Placement>,
     pub(crate) connect_timeout: Duration,
     pub(crate) pool: PoolSettings,
     /// Its endpoints speak HTTP/2.
@@ -108,6 +110,13 @@ pub(crate) struct ServicePlan {
     pub(crate) debug_headers: bool,
     /// TLS to its endpoints, where it is spoken.
     pub(crate) tls: Option<Originator>,
+}
+
+/// What of a request is hashed, and how.
+#[derive(Debug)]
+pub(crate) struct Placement {
+    pub(crate) key: HashKey,
+    pub(crate) layout: Layout,
 }
 
 /// Labels of a request counter.
@@ -142,7 +151,11 @@ impl Plan {
                 .map(|(place, service)| ServicePlan {
                     tls: tls.services.get(place).cloned().flatten(),
                     name: service.name.as_str().into(),
-                    policy: service.policy.name(),
+                    policy: service.policy.kind.name(),
+                    placement: service
+                        .hash_key
+                        .clone()
+                        .map(|key| Placement { key, layout: service.policy.layout }),
                     connect_timeout: service.connect_timeout,
                     pool: service.pool,
                     http2: service.http2,

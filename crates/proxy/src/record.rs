@@ -29,6 +29,8 @@ pub(crate) struct Record {
     pub(crate) service: Option<usize>,
     /// Where the request is counted; the listener's unrouted series until a route matched.
     pub(crate) series: Option<usize>,
+    /// Hash of the request's key, where its service places by one and the request has it.
+    pub(crate) key: Option<u64>,
     /// Where the last attempt went.
     pub(crate) endpoint: Option<(View, MemberIndex)>,
     pub(crate) n_attempts: u32,
@@ -64,6 +66,7 @@ impl Record {
             route: None,
             service: None,
             series: None,
+            key: None,
             endpoint: None,
             n_attempts: 0,
             retried_for: None,
@@ -127,16 +130,7 @@ impl Record {
         line.begin();
         line.number("time_us", clock::wall_micros(total));
         line.text("listener", terms.listener().name.as_bytes());
-        match connection.peer {
-            Some((ip, port)) => line.show("client", format_args!("{}", std::net::SocketAddr::new(ip, port))),
-            None => line.text("client", b"unix"),
-        }
-        if let Some(caller) = &connection.caller {
-            line.text("client_cert", caller.identity.subject.as_bytes());
-            if let Some(name) = caller.identity.names.first() {
-                line.text("client_cert_san", name.as_bytes());
-            }
-        }
+        line.client(connection);
         if let Some((scratch, head)) = head {
             let request = &scratch.request;
             line.text("method", request.method_name.of(head));
@@ -155,6 +149,9 @@ impl Record {
         }
         if let Some(service) = self.service {
             line.text("service", plan.services[service].name.as_bytes());
+        }
+        if let Some(key) = self.key {
+            line.show("key", format_args!("{key:016x}"));
         }
         if let Some((view, index)) = &self.endpoint {
             line.text("endpoint", view.member(*index).endpoint.id.as_bytes());
@@ -202,6 +199,20 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
+    /// Who asks.
+    fn client(&mut self, connection: &Connection) {
+        match connection.peer {
+            Some((ip, port)) => self.show("client", format_args!("{}", std::net::SocketAddr::new(ip, port))),
+            None => self.text("client", b"unix"),
+        }
+        if let Some(caller) = &connection.caller {
+            self.text("client_cert", caller.identity.subject.as_bytes());
+            if let Some(name) = caller.identity.names.first() {
+                self.text("client_cert_san", name.as_bytes());
+            }
+        }
+    }
+
     fn begin(&mut self) {
         if self.json {
             self.out.push(b'{');

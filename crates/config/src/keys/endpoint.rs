@@ -49,7 +49,14 @@ static ENDPOINT: TableSpec = TableSpec {
             "Its level: 0 is used first, others when that has no endpoint left.",
         ),
         KeySpec::absent("zone", NAME, "none", "The zone it stands in."),
-        KeySpec::later("hash_key", "The name that another balancer hashed.", super::HASHING),
+        KeySpec::absent(
+            "hash_key",
+            Kind::Text { form: "a name, or for HAProxy a number", example: "10.0.0.11:8000" },
+            "what its policy's `layout` says",
+            "The name that its places in `ring-hash`, `maglev` and `rendezvous` follow from: what the other balancer called \
+             it. Left out, it is the id under the layout `isobar`, under `haproxy` the place in the list, counted from 1 \
+             (HAProxy's `id`), else the address.",
+        ),
     ],
 };
 

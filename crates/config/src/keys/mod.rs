@@ -19,14 +19,12 @@ pub use endpoint::{PRIORITY_MAX, WEIGHT_MAX};
 pub(crate) use health::HEALTH;
 pub(crate) use listener::LISTENER;
 pub(crate) use route::BODY_MAX;
-pub(crate) use service::{POLICIES, SERVICE, policy_later};
+pub(crate) use service::{POLICIES, SERVICE, TABLE_SIZE_MAX, policy_later};
 
 /// The shortest time any limit may be set to: one turn of the coarse timer wheel that measures them.
 const SHORTEST: Duration = Duration::from_millis(10);
 /// A day: past it a limit no longer limits anything that a person would wait for.
 const DAY: Duration = Duration::from_hours(24);
-
-const HASHING: &str = "leave the key out; it belongs to policies that hash";
 
 /// An address text; what is allowed beyond the form depends on its use.
 const ADDRESS: Kind = Kind::Text { form: "an address", example: "127.0.0.1:9001" };
@@ -196,6 +194,7 @@ mod tests {
                 Kind::Integer(bounds) | Kind::Size(bounds) => {
                     check(key.name, bounds.min == 0, bounds.below, bounds.above);
                 }
+                Kind::Number { bounds, .. } => check(key.name, bounds.min <= 0.0, bounds.below, bounds.above),
                 Kind::Duration(bounds) => check(key.name, bounds.min.is_zero(), bounds.below, bounds.above),
                 _ => {}
             }
@@ -214,9 +213,11 @@ mod tests {
     }
 
     #[test]
-    fn every_policy_of_core_is_offered_and_no_other() {
+    fn every_policy_and_layout_of_core_is_offered_and_no_other() {
         let offered: Vec<_> = available(super::POLICIES).collect();
         let known: Vec<_> = isobar_core::PolicyKind::ALL.iter().map(|policy| policy.name()).collect();
         assert_eq!(offered, known);
+        let offered: Vec<_> = available(super::service::LAYOUTS).collect();
+        assert_eq!(offered, isobar_core::Layout::ALL.map(isobar_core::Layout::name));
     }
 }

@@ -3,23 +3,40 @@
 use std::time::Duration;
 
 use super::tls::SERVICE_TLS;
-use super::{DAY, DISCOVERY, ENDPOINTS, HASHING, HEALTH, SHORTEST};
+use super::{DAY, DISCOVERY, ENDPOINTS, HEALTH, SHORTEST};
 use crate::spec::{Availability, Bounds, Choice, KeySpec, Kind, TableSpec};
 
-const NO_POLICY: &str = "use \"p2c\", which avoids busy endpoints, \"round-robin\" or \"random\"";
+const NO_POLICY: &str = "use \"p2c\", which avoids busy endpoints, or \"least-request\"";
 
 /// The names of policies.
 pub(crate) const POLICIES: &[Choice] = &[
     Choice::now("round-robin"),
     Choice::now("random"),
     Choice::now("p2c"),
-    Choice::later("least-request", NO_POLICY),
+    Choice::now("least-request"),
     Choice::later("peak-ewma", NO_POLICY),
     Choice::later("prequal", NO_POLICY),
-    Choice::later("ring-hash", NO_POLICY),
-    Choice::later("maglev", NO_POLICY),
-    Choice::later("rendezvous", NO_POLICY),
+    Choice::now("ring-hash"),
+    Choice::now("maglev"),
+    Choice::now("rendezvous"),
 ];
+
+/// Whose placement a policy by key follows, in the order of core's.
+pub(crate) const LAYOUTS: &[Choice] = &[
+    Choice::now("isobar"),
+    Choice::now("nginx"),
+    Choice::now("envoy"),
+    Choice::now("ketama"),
+    Choice::now("haproxy"),
+];
+
+/// The largest table of `maglev`, a prime: 20 MB, and a hundred entries for each of 50,000 endpoints.
+pub(crate) const TABLE_SIZE_MAX: u32 = 5_000_011;
+
+/// The least bound on load: a hundredth above the fair share, the finest step there is.
+const BOUNDED_LOAD_MIN: f64 = 1.01;
+/// The greatest: a key that may draw ten times a fair share is hardly bounded.
+const BOUNDED_LOAD_MAX: f64 = 10.0;
 
 /// What to do instead of using a policy that is known but not available.
 pub(crate) fn policy_later(name: &str) -> Option<&'static str> {
@@ -40,7 +57,8 @@ pub(crate) static SERVICE: TableSpec = TableSpec {
             Kind::ShortOrTable(&Kind::Choice(POLICIES), &POLICY_TABLE),
             "p2c",
             "How an endpoint is chosen: `round-robin` in turns by weight, `random` by weight, `p2c` the less busy \
-             of two drawn at random.",
+             of two drawn at random, `least-request` the least busy of all; `ring-hash`, `maglev` and `rendezvous` by a \
+             key, which keeps its endpoint.",
         ),
         KeySpec::absent(
             "endpoints",
@@ -120,10 +138,47 @@ static POLICY_TABLE: TableSpec = TableSpec {
     doc: "The long form of a policy; `policy = \"p2c\"` and `policy = { name = \"p2c\" }` mean the same.",
     keys: &[
         KeySpec::required("name", Kind::Choice(POLICIES), "Its name."),
-        KeySpec::later("key", "What a policy hashes.", HASHING),
-        KeySpec::later("bounded_load", "How far an endpoint may be above the mean.", HASHING),
-        KeySpec::later("layout", "Whose placement a policy reproduces.", HASHING),
-        KeySpec::later("table_size", "Entries of a hash table.", HASHING),
+        KeySpec::value(
+            "key",
+            Kind::Text { form: "what of a request is its key", example: "header:x-user" },
+            "client-ip",
+            "What `ring-hash`, `maglev` and `rendezvous` place a request by: `client-ip`, `header:NAME`, `cookie:NAME`, \
+             `query:NAME`, `path` (without the query) or `host`. A request that lacks it, or has it empty, goes to any \
+             endpoint.",
+        ),
+        KeySpec::value(
+            "layout",
+            Kind::Choice(LAYOUTS),
+            "isobar",
+            "Whose placement `ring-hash` follows, so that each key has the endpoint that it has there; `maglev` has \
+             `isobar` and `envoy`.",
+        ),
+        KeySpec::absent(
+            "bounded_load",
+            Kind::Number {
+                bounds: Bounds {
+                    min: BOUNDED_LOAD_MIN,
+                    max: BOUNDED_LOAD_MAX,
+                    below: "an endpoint must be able to take more than its fair share",
+                    above: "it would bound nothing",
+                },
+                example: "1.25",
+            },
+            "no bound",
+            "How many times its fair share of the requests in flight an endpoint of `ring-hash`, `maglev` or `rendezvous` \
+             takes, in steps of a hundredth; above it a key goes to the next endpoint in the key's order.",
+        ),
+        KeySpec::value(
+            "table_size",
+            Kind::Integer(Bounds {
+                min: 101,
+                max: TABLE_SIZE_MAX as u64,
+                below: "shares would be too rough",
+                above: "the table would not fit a cache",
+            }),
+            "65537",
+            "Entries of the table of `maglev`, a prime: at least a hundred for each endpoint keeps shares within 1 %.",
+        ),
     ],
 };
 

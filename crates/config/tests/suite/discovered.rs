@@ -22,13 +22,15 @@ fn read(text: &str) -> Result<Vec<EndpointSettings>, Vec<String>> {
 #[test]
 fn endpoints_have_the_form_that_they_have_in_a_service() {
     let tcp = AddressText::Tcp { host: "10.0.0.1".to_owned(), port: 8080 };
-    let first = EndpointSettings { address: tcp, id: None, weight: 1, priority: 0, zone: None };
+    let first =
+        EndpointSettings { address: tcp, id: None, weight: 1, priority: 0, zone: None, hash_key: None };
     let second = EndpointSettings {
         address: AddressText::Unix("conf/a.sock".into()),
         id: Some("ü".to_owned()),
         weight: 3,
         priority: 0,
         zone: Some("b".to_owned()),
+        hash_key: None,
     };
     assert_eq!(read(GOOD), Ok(vec![first, second]));
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use crate::memory::{load_files, load_text};
 use isobar_config::*;
-use isobar_core::{HeaderRule, HeaderTest, HostPattern, PathRule, Pattern, PolicyKind, RouteMatch};
+use isobar_core::{
+    HeaderRule, HeaderTest, HostPattern, Layout, PathRule, Pattern, PolicyKind, PolicySettings, RouteMatch,
+};
 
 const MINIMAL: &str = r#"
 [[listeners]]
@@ -54,13 +56,15 @@ fn a_minimal_file_has_the_documented_defaults() {
     assert_eq!(settings.listeners, [listener]);
     let service = ServiceSettings {
         name: "web".to_owned(),
-        policy: PolicyKind::P2c,
+        policy: PolicyKind::P2c.into(),
+        hash_key: None,
         endpoints: vec![EndpointSettings {
             address: AddressText::Tcp { host: "127.0.0.1".to_owned(), port: 9001 },
             id: None,
             weight: 1,
             priority: 0,
             zone: None,
+            hash_key: None,
         }],
         discovery: Vec::new(),
         health: Vec::new(),
@@ -157,10 +161,11 @@ fn the_fullest_sample_becomes_what_it_says() {
         weight: 3,
         priority: 1,
         zone: Some(text("b")),
+        hash_key: Some(text("10.0.0.12:8000")),
     };
     assert_eq!(web.endpoints[1], second);
     assert_eq!(web.discovery, [DiscoverySettings::File("conf/discovered/cart.toml".into())]);
-    assert_eq!(next.policy, PolicyKind::RoundRobin);
+    assert_eq!(next.policy, PolicyKind::RoundRobin.into());
     assert_eq!(next.endpoints[0].address, AddressText::Unix("conf/next.sock".into()));
 }
 
@@ -306,8 +311,8 @@ fn flags_that_are_wrong_are_all_told_at_once() {
             "--policy roundrobin: there is no such policy (did you mean round-robin?)",
         ]
     );
-    let later = from_flags(&texts(&[":80"]), &texts(&["a:1"]), Some("maglev")).unwrap_err();
-    assert!(later[0].starts_with("--policy maglev is not available in this version"), "{later:?}");
+    let later = from_flags(&texts(&[":80"]), &texts(&["a:1"]), Some("prequal")).unwrap_err();
+    assert!(later[0].starts_with("--policy prequal is not available in this version"), "{later:?}");
     let missing = from_flags(&[], &[], None).unwrap_err();
     assert_eq!(missing.len(), 2, "{missing:?}");
 }
@@ -320,6 +325,63 @@ fn each_flag_takes_part() {
     let names: Vec<_> = settings.listeners.iter().map(|listener| listener.name.as_str()).collect();
     assert_eq!(names, ["default", "default-2"]);
     assert_eq!(settings.listeners[1].listen, AddressText::Unix("/s".into()));
-    assert_eq!(settings.services[0].policy, PolicyKind::Random);
+    assert_eq!(settings.services[0].policy, PolicyKind::Random.into());
     assert_eq!(settings.services[0].endpoints[1].address.to_string(), "[::1]:2");
+    assert_eq!(settings.services[0].hash_key, None);
+    let keyed = from_flags(&texts(&[":1"]), &texts(&["a:1"]), Some("maglev")).unwrap();
+    assert_eq!(keyed.services[0].hash_key, Some(HashKey::ClientIp));
+}
+
+/// A service with this policy.
+fn policy(value: &str) -> (PolicySettings, Option<HashKey>) {
+    let service = accepted(&MINIMAL.replace("endpoints =", &format!("policy = {value}\nendpoints =")))
+        .services
+        .remove(0);
+    (service.policy, service.hash_key)
+}
+
+#[test]
+fn every_option_of_a_policy_by_key_is_taken() {
+    let text = include_str!("../../../../docs/guide/examples/everything.toml");
+    let settings = load_files(&[("conf/isobar.toml", text)]).unwrap().settings;
+    let web = &settings.services[0];
+    let policy = PolicySettings {
+        kind: PolicyKind::Maglev,
+        layout: Layout::Envoy,
+        table_size: 65_537,
+        bounded_load_percent: Some(125),
+    };
+    assert_eq!((web.policy, &web.hash_key), (policy, &Some(HashKey::Header("x-user".to_owned()))));
+}
+
+#[test]
+fn policies_by_key_hash_the_caller_s_address_unless_told_otherwise() {
+    let ring = PolicySettings::from(PolicyKind::RingHash);
+    assert_eq!(policy("\"ring-hash\""), (ring, Some(HashKey::ClientIp)));
+    assert_eq!(policy("{ name = \"ring-hash\" }"), (ring, Some(HashKey::ClientIp)));
+    assert_eq!(policy("\"least-request\""), (PolicyKind::LeastRequest.into(), None));
+    for (written, key) in [
+        ("client-ip", HashKey::ClientIp),
+        ("header:X-User", HashKey::Header("x-user".to_owned())),
+        ("cookie:Sid", HashKey::Cookie("Sid".to_owned())),
+        ("query:user[id]", HashKey::Query("user[id]".to_owned())),
+        ("path", HashKey::Path),
+        ("host", HashKey::Host),
+    ] {
+        let (_, found) = policy(&format!("{{ name = \"rendezvous\", key = \"{written}\" }}"));
+        assert_eq!(found, Some(key));
+    }
+}
+
+#[test]
+fn a_bound_on_load_is_a_number_in_hundredths() {
+    for (written, percent) in [("1.01", 101), ("1.25", 125), ("2", 200), ("1.5e0", 150), ("10.0", 1000)] {
+        let (policy, _) =
+            policy(&format!("{{ name = \"ring-hash\", layout = \"haproxy\", bounded_load = {written} }}"));
+        assert_eq!(
+            (policy.bounded_load_percent, policy.layout),
+            (Some(percent), Layout::Haproxy),
+            "{written}"
+        );
+    }
 }

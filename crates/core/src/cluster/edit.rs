@@ -198,6 +198,7 @@ mod tests {
             priority: 0,
             zone: None,
             host: None,
+            hash_key: None,
             metadata: BTreeMap::new(),
         })
     }

@@ -118,6 +118,7 @@ mod tests {
                 priority: 0,
                 zone: None,
                 host: None,
+                hash_key: None,
                 metadata: BTreeMap::new(),
             },
             inferred: name.map(Into::into),

@@ -13,6 +13,7 @@
 
 mod edit;
 mod event;
+mod load;
 mod losses;
 mod rotation;
 
@@ -21,10 +22,11 @@ use std::sync::Arc;
 
 pub use edit::{Edit, EditError, OVERRIDES_MAX};
 pub use event::{ClusterEvent, EventKind};
+pub(crate) use load::Load;
 pub use losses::{LOSS_GRACE, LOSS_PERCENT_MAX};
 
 use crate::health::{Health, ProbeDue, ProbeSettings, Verdict};
-use crate::{Bell, Endpoint, EndpointState, Instant, Live, Member, PolicyKind, Snapshot, Ticket};
+use crate::{Bell, Endpoint, EndpointState, Instant, Live, Member, PolicySettings, Snapshot, Ticket};
 use edit::{Overlaid, Overlay};
 use losses::Losses;
 use rotation::Rotation;
@@ -55,7 +57,7 @@ pub struct SourceSet {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ClusterSettings {
     /// How endpoints are chosen.
-    pub policy: PolicyKind,
+    pub policy: PolicySettings,
     /// Active checks; all must pass.
     pub probes: Vec<ProbeSettings>,
     /// Health is ignored where a smaller share of the endpoints is healthy, in percent.
@@ -85,6 +87,7 @@ pub struct Cluster {
     n_shards: usize,
     bell: Arc<Bell>,
     ticket: Arc<Ticket>,
+    load: Arc<Load>,
 }
 
 impl Cluster {
@@ -107,6 +110,7 @@ impl Cluster {
             n_shards,
             bell: Arc::default(),
             ticket: Arc::default(),
+            load: Arc::new(Load::new(n_shards)),
         }
     }
 
@@ -226,6 +230,7 @@ impl Cluster {
             self.settings.policy,
             self.members.clone(),
             self.ticket.clone(),
+            self.load.clone(),
         )
     }
 

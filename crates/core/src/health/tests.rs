@@ -27,6 +27,7 @@ fn members(n: u64) -> Vec<Member> {
             priority: 0,
             zone: None,
             host: None,
+            hash_key: None,
             metadata: BTreeMap::new(),
         }),
         live: Arc::new(Live::new(generation, 1, Arc::default())),

@@ -5,13 +5,20 @@
 //! its file, a variant and one line of `TABLE`.
 
 mod alias;
+mod keyed;
+mod least_request;
+mod maglev;
 mod p2c;
 mod random;
+mod rendezvous;
+mod ring_hash;
 mod round_robin;
 
 use std::fmt;
 
-use crate::{Draw, Member, MemberIndex, PickRequest};
+use crate::cluster::Load;
+use crate::placement::Maglev;
+use crate::{Draw, Layout, Member, MemberIndex, PickRequest};
 
 pub(crate) use alias::Alias;
 
@@ -27,6 +34,8 @@ pub(crate) struct Candidate {
 pub(crate) struct Facts<'a> {
     /// All members of the snapshot, in its order.
     pub(crate) members: &'a [Member],
+    /// Attempts in flight in the whole cluster.
+    pub(crate) load: &'a Load,
 }
 
 /// A strategy compiled for one level.
@@ -45,18 +54,70 @@ pub enum PolicyKind {
     /// The less loaded of two drawn by weight.
     #[default]
     P2c,
+    /// The least loaded of all.
+    LeastRequest,
+    /// By a key, on a ring of points.
+    RingHash,
+    /// By a key, in a table filled by turns.
+    Maglev,
+    /// By a key, to the highest of all bids.
+    Rendezvous,
+}
+
+/// A policy with its options; those of other policies mean nothing to it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct PolicySettings {
+    /// Which.
+    pub kind: PolicyKind,
+    /// Whose placement `ring-hash` and `maglev` follow.
+    pub layout: Layout,
+    /// Entries of Maglev's table: a prime.
+    pub table_size: u32,
+    /// No endpoint of a policy by key has more than this many percent of its fair share in flight, where that is set.
+    pub bounded_load_percent: Option<u32>,
+}
+
+impl From<PolicyKind> for PolicySettings {
+    fn from(kind: PolicyKind) -> Self {
+        Self { kind, layout: Layout::default(), table_size: Maglev::SIZE, bounded_load_percent: None }
+    }
+}
+
+impl Default for PolicySettings {
+    fn default() -> Self {
+        PolicyKind::default().into()
+    }
+}
+
+impl PolicySettings {
+    pub(crate) fn compile(&self, members: &[Member], candidates: &[Candidate]) -> Box<dyn Policy> {
+        (TABLE[self.kind as usize].compile)(&Plan { settings: self, members, candidates })
+    }
+}
+
+/// What a policy is compiled from.
+pub(crate) struct Plan<'a> {
+    pub(crate) settings: &'a PolicySettings,
+    /// All members of the snapshot, in its order.
+    pub(crate) members: &'a [Member],
+    /// Those of the level, at least one.
+    pub(crate) candidates: &'a [Candidate],
 }
 
 struct Row {
     kind: PolicyKind,
     name: &'static str,
-    compile: fn(&[Candidate]) -> Box<dyn Policy>,
+    compile: fn(&Plan<'_>) -> Box<dyn Policy>,
 }
 
-const TABLE: [Row; 3] = [
+const TABLE: [Row; 7] = [
     Row { kind: PolicyKind::RoundRobin, name: "round-robin", compile: round_robin::compile },
     Row { kind: PolicyKind::Random, name: "random", compile: random::compile },
     Row { kind: PolicyKind::P2c, name: "p2c", compile: p2c::compile },
+    Row { kind: PolicyKind::LeastRequest, name: "least-request", compile: least_request::compile },
+    Row { kind: PolicyKind::RingHash, name: "ring-hash", compile: ring_hash::compile },
+    Row { kind: PolicyKind::Maglev, name: "maglev", compile: maglev::compile },
+    Row { kind: PolicyKind::Rendezvous, name: "rendezvous", compile: rendezvous::compile },
 ];
 
 impl PolicyKind {
@@ -82,8 +143,9 @@ impl PolicyKind {
         TABLE[self as usize].name
     }
 
-    pub(crate) fn compile(self, candidates: &[Candidate]) -> Box<dyn Policy> {
-        (TABLE[self as usize].compile)(candidates)
+    /// Whether it places requests by a key.
+    pub fn is_keyed(self) -> bool {
+        matches!(self, Self::RingHash | Self::Maglev | Self::Rendezvous)
     }
 }
 

@@ -6,7 +6,7 @@
 //! spread by weight alone. A new member is idle and so wins its comparisons, but is drawn no more often than
 //! its weight says: it is not flooded.
 
-use super::{Alias, Candidate, Facts, Policy};
+use super::{Alias, Candidate, Facts, Plan, Policy};
 use crate::{Draw, MemberIndex, PickRequest};
 
 /// How often the second is drawn again until it differs from the first. A member with nine tenths of the
@@ -20,7 +20,8 @@ struct P2c {
     shares: Option<Alias>,
 }
 
-pub(super) fn compile(candidates: &[Candidate]) -> Box<dyn Policy> {
+pub(super) fn compile(plan: &Plan<'_>) -> Box<dyn Policy> {
+    let candidates = plan.candidates;
     let weights: Vec<u32> = candidates.iter().map(|candidate| candidate.weight).collect();
     let equal = weights.iter().all(|weight| *weight == weights[0]);
     Box::new(P2c { candidates: candidates.into(), shares: (!equal).then(|| Alias::new(&weights)) })
@@ -62,6 +63,8 @@ impl P2c {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::PolicySettings;
+    use crate::cluster::Load;
     use crate::{Address, Endpoint, Live, Member};
     use std::net::{Ipv4Addr, SocketAddr};
     use std::sync::Arc;
@@ -76,6 +79,7 @@ mod tests {
                 priority: 0,
                 zone: None,
                 host: None,
+                hash_key: None,
                 metadata: std::collections::BTreeMap::new(),
             }),
             live: Arc::new(Live::new(place as u64, 1, Arc::default())),
@@ -94,7 +98,7 @@ mod tests {
             .zip(weights)
             .map(|(place, weight)| Candidate { index: index(place), weight: *weight })
             .collect();
-        compile(&candidates)
+        compile(&Plan { settings: &PolicySettings::default(), members: &[], candidates: &candidates })
     }
 
     /// How often each member is chosen in `n` picks; `begin` counts every pick as in flight for good.
@@ -102,8 +106,11 @@ mod tests {
         let (policy, members, mut draw) = (policy(weights), members(weights), Draw::new(11));
         let mut counts = vec![0.0; weights.len()];
         for _ in 0..n {
-            let MemberIndex(place) =
-                policy.choose(&Facts { members: &members }, &PickRequest::default(), &mut draw);
+            let MemberIndex(place) = policy.choose(
+                &Facts { members: &members, load: &Load::new(0) },
+                &PickRequest::default(),
+                &mut draw,
+            );
             counts[place as usize] += 1.0;
             if begin {
                 members[place as usize].live.begin();
@@ -136,7 +143,7 @@ mod tests {
         // The two drawn are distinct, so the most loaded always meets a lesser rival.
         let (policy, members, mut draw) = (policy(&[1; 5]), members(&[1; 5]), Draw::new(5));
         members[3].live.begin();
-        let facts = Facts { members: &members };
+        let facts = Facts { members: &members, load: &Load::new(0) };
         let choices =
             std::iter::repeat_with(|| policy.choose(&facts, &PickRequest::default(), &mut draw)).take(1_000);
         assert!(choices.into_iter().all(|choice| choice != MemberIndex(3)));
@@ -148,7 +155,7 @@ mod tests {
         let (policy, members, mut draw) = (policy(&[4, 1]), members(&[4, 1]), Draw::new(5));
         (0..3).for_each(|_| members[0].live.begin());
         members[1].live.begin();
-        let facts = Facts { members: &members };
+        let facts = Facts { members: &members, load: &Load::new(0) };
         assert!(
             (0..1_000).all(|_| policy.choose(&facts, &PickRequest::default(), &mut draw) == MemberIndex(0))
         );

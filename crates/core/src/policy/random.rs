@@ -3,7 +3,7 @@
 //! No state, no coordination: the baseline that others are measured against. Ties, cold start and recovery
 //! mean nothing to it; it never looks at load.
 
-use super::{Alias, Candidate, Facts, Policy};
+use super::{Alias, Facts, Plan, Policy};
 use crate::{Draw, MemberIndex, PickRequest};
 
 #[derive(Debug)]
@@ -12,7 +12,8 @@ struct Random {
     shares: Alias,
 }
 
-pub(super) fn compile(candidates: &[Candidate]) -> Box<dyn Policy> {
+pub(super) fn compile(plan: &Plan<'_>) -> Box<dyn Policy> {
+    let candidates = plan.candidates;
     let weights: Vec<u32> = candidates.iter().map(|candidate| candidate.weight).collect();
     Box::new(Random {
         members: candidates.iter().map(|candidate| candidate.index).collect(),

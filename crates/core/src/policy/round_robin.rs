@@ -10,7 +10,7 @@
 //! each member has its share to within 3 + 3.53 ln N (Kuipers and Niederreiter, "Uniform Distribution of
 //! Sequences", chapter 2, theorem 3.4, with all partial quotients one).
 
-use super::{Candidate, Facts, Policy};
+use super::{Candidate, Facts, Plan, Policy};
 use crate::draw::scale;
 use crate::{Draw, MemberIndex, PickRequest};
 
@@ -35,7 +35,8 @@ struct Line {
     total: u64,
 }
 
-pub(super) fn compile(candidates: &[Candidate]) -> Box<dyn Policy> {
+pub(super) fn compile(plan: &Plan<'_>) -> Box<dyn Policy> {
+    let candidates = plan.candidates;
     let divisor = candidates.iter().fold(0, |divisor, candidate| gcd(divisor, candidate.weight)).max(1);
     let total: u64 = candidates.iter().map(|candidate| u64::from(candidate.weight / divisor)).sum();
     if total <= CYCLE_MAX {
@@ -116,6 +117,8 @@ fn gcd(a: u32, b: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::PolicySettings;
+    use crate::cluster::Load;
     use proptest::prelude::*;
 
     fn candidates(weights: &[u32]) -> Vec<Candidate> {
@@ -125,9 +128,13 @@ mod tests {
 
     /// The first `n` picks, as places.
     fn sequence(weights: &[u32], n: u64) -> Vec<u32> {
-        let policy = compile(&candidates(weights));
+        let policy = compile(&Plan {
+            settings: &PolicySettings::default(),
+            members: &[],
+            candidates: &candidates(weights),
+        });
         let mut draw = Draw::new(0);
-        let facts = Facts { members: &[] };
+        let facts = Facts { members: &[], load: &Load::new(0) };
         let mut pick =
             |ticket| policy.choose(&facts, &PickRequest { ticket, ..Default::default() }, &mut draw).0;
         (0..n).map(&mut pick).collect()
@@ -205,12 +212,12 @@ mod tests {
             // The one keeps the divisor at one, so that the sum is past the bound.
             let weights = [weights, vec![CYCLE_MAX as u32, 1]].concat();
             let total: u64 = weights.iter().copied().map(u64::from).sum();
-            let policy = compile(&candidates(&weights));
+            let policy = compile(&Plan { settings: &PolicySettings::default(), members: &[], candidates: &candidates(&weights) });
             let mut draw = Draw::new(0);
             let mut counts = vec![0_u32; weights.len()];
             for step in 0..n {
                 let request = PickRequest { ticket: start.wrapping_add(step), ..Default::default() };
-                counts[policy.choose(&Facts { members: &[] }, &request, &mut draw).0 as usize] += 1;
+                counts[policy.choose(&Facts { members: &[], load: &Load::new(0) }, &request, &mut draw).0 as usize] += 1;
             }
             let bound = 3.0 + 3.53 * (n as f64).ln();
             for (count, weight) in counts.iter().zip(&weights) {

@@ -77,14 +77,14 @@ fn check_name(name: &str, text: &str) -> Result<(), String> {
 }
 
 /// Holds a host in the form that it is compared in, without allocation.
-pub(crate) struct HostForm {
+pub struct HostForm {
     bytes: [u8; HOST_MAX],
     len: usize,
 }
 
 impl HostForm {
     /// Lower case, without a trailing dot; empty, which no pattern matches, if it is too long.
-    pub(crate) fn new(host: &[u8]) -> Self {
+    pub fn new(host: &[u8]) -> Self {
         let host = host.strip_suffix(b".").unwrap_or(host);
         let mut form = Self { bytes: [0; HOST_MAX], len: 0 };
         if let Some(target) = form.bytes.get_mut(..host.len()) {
@@ -95,7 +95,8 @@ impl HostForm {
         form
     }
 
-    pub(crate) fn as_bytes(&self) -> &[u8] {
+    /// The form.
+    pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
 }

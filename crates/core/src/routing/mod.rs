@@ -8,7 +8,7 @@ mod rules;
 mod split;
 mod table;
 
-pub use host::HostPattern;
+pub use host::{HostForm, HostPattern};
 pub use pattern::Pattern;
 pub use rules::{HeaderRule, HeaderTest, PathRule, RequestView, RouteMatch};
 pub use split::SplitTable;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use isobar_core::{
-    Address, Cluster, ClusterSettings, Endpoint, EventKind, Found, Instant, PolicyKind, SourceSet,
+    Address, Cluster, ClusterSettings, Endpoint, EventKind, Found, Instant, PolicySettings, SourceSet,
 };
 
 /// An endpoint on the local host.
@@ -17,13 +17,14 @@ pub(crate) fn endpoint(id: &str, port: u16, weight: u32, priority: u32) -> Endpo
         priority,
         zone: None,
         host: None,
+        hash_key: None,
         metadata: BTreeMap::new(),
     }
 }
 
 /// A cluster without members, probes or a share that must be healthy.
-pub(crate) fn empty(policy: PolicyKind) -> Cluster {
-    Cluster::new("web", ClusterSettings { policy, ..Default::default() }, 4, 0)
+pub(crate) fn empty(policy: impl Into<PolicySettings>) -> Cluster {
+    Cluster::new("web", ClusterSettings { policy: policy.into(), ..Default::default() }, 4, 0)
 }
 
 /// Makes these the endpoints of the one source and tells what that did.
@@ -40,7 +41,7 @@ pub(crate) fn events(cluster: &mut Cluster) -> Vec<(String, EventKind)> {
 }
 
 /// A cluster of one endpoint for each weight and priority, with the place as the id.
-pub(crate) fn cluster(policy: PolicyKind, members: &[(u32, u32)]) -> Cluster {
+pub(crate) fn cluster(policy: impl Into<PolicySettings>, members: &[(u32, u32)]) -> Cluster {
     let mut cluster = empty(policy);
     let endpoints = (0_u16..).zip(members);
     set(

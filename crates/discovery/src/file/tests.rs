@@ -21,7 +21,7 @@ fn ports(path: &Path, text: String) -> Result<Vec<EndpointSettings>, String> {
     let endpoints = lines.map(|(i, line)| {
         let port = line.parse().map_err(|error| format!("{}:{}: {error}", path.display(), i + 1))?;
         let address = AddressText::Tcp { host: "127.0.0.1".to_owned(), port };
-        Ok(EndpointSettings { address, id: None, weight: 1, priority: 0, zone: None })
+        Ok(EndpointSettings { address, id: None, weight: 1, priority: 0, zone: None, hash_key: None })
     });
     endpoints.collect()
 }

@@ -2,7 +2,7 @@
 //!
 //! An IP literal or a socket path stands for one endpoint, whose id is its address unless one is written. A host name
 //! stands for one endpoint per address it resolves to, with the id `NAME/ADDRESS` (or `ID/ADDRESS` where an id is
-//! written), so that an address keeps its numbers however the rest of the answer changes.
+//! written; a `hash_key` likewise, where there are several), so that an address keeps its numbers however the rest of the answer changes.
 //!
 //! Invariant: the endpoints of a name are in the order of their addresses, not of the answer, so that two answers with
 //! the same addresses give the same endpoints.
@@ -63,9 +63,15 @@ pub(super) fn named<'a>(
         })
         .collect();
     let shared: Arc<str> = host.into();
+    // Several endpoints of one key would have the same places.
+    let is_one = distinct.len() == 1;
     distinct.into_iter().map(move |address| {
         let name = written.id.as_deref().unwrap_or(host);
-        endpoint(written, format!("{name}/{address}"), Some(Arc::clone(&shared)), Address::Tcp(address))
+        let id = format!("{name}/{address}");
+        let endpoint = endpoint(written, id, Some(Arc::clone(&shared)), Address::Tcp(address));
+        let own_key =
+            |key: &Arc<str>| if is_one { Arc::clone(key) } else { format!("{key}/{address}").into() };
+        Endpoint { hash_key: endpoint.hash_key.as_ref().map(own_key), ..endpoint }
     })
 }
 
@@ -77,6 +83,7 @@ fn endpoint(written: &EndpointSettings, id: String, host: Option<Arc<str>>, addr
         priority: written.priority,
         zone: written.zone.as_deref().map(Into::into),
         host,
+        hash_key: written.hash_key.as_deref().map(Into::into),
         metadata: BTreeMap::new(),
     }
 }

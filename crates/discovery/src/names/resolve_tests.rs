@@ -12,7 +12,8 @@ use super::*;
 fn service(name: &str, endpoints: Vec<EndpointSettings>) -> ServiceSettings {
     ServiceSettings {
         name: name.to_owned(),
-        policy: PolicyKind::P2c,
+        policy: PolicyKind::P2c.into(),
+        hash_key: None,
         endpoints,
         discovery: Vec::new(),
         health: Vec::new(),
@@ -77,6 +78,16 @@ async fn a_written_id_takes_the_place_of_the_name_or_of_the_literal() {
         ["cart", "10.0.0.9"].map(|host| EndpointSettings { id: Some("first".to_owned()), ..tcp(host, 1) });
     let resolved = resolve(&[service("cart", written.to_vec())], table).await.unwrap();
     assert_eq!(ids(&resolved[0]), ["first/10.0.0.1:1", "first"]);
+}
+
+#[tokio::test]
+async fn a_hash_key_is_one_endpoint_s_alone() {
+    let table = Table::of([("one", vec!["10.0.0.1"]), ("two", vec!["10.0.0.1", "10.0.0.2"])]);
+    let keyed = |host: &str| EndpointSettings { hash_key: Some("k".to_owned()), ..tcp(host, 1) };
+    let written = vec![keyed("10.0.0.9"), keyed("one"), keyed("two"), tcp("10.0.0.8", 1)];
+    let resolved = resolve(&[service("cart", written)], table).await.unwrap();
+    let keys: Vec<_> = resolved[0].iter().map(|endpoint| endpoint.hash_key.as_deref()).collect();
+    assert_eq!(keys, [Some("k"), Some("k"), Some("k/10.0.0.1:1"), Some("k/10.0.0.2:1"), None]);
 }
 
 #[tokio::test]

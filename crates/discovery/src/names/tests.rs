@@ -84,6 +84,7 @@ pub(super) fn tcp(host: &str, port: u16) -> EndpointSettings {
         weight: 1,
         priority: 0,
         zone: None,
+        hash_key: None,
     }
 }
 

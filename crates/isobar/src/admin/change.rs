@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use isobar_config::{AddressText, PRIORITY_MAX, WEIGHT_MAX, name_problem};
+use isobar_config::{AddressText, PRIORITY_MAX, WEIGHT_MAX, label_problem, name_problem};
 use isobar_core::{Address, Edit, Endpoint};
 use serde_json::{Map, Value};
 
@@ -18,14 +18,18 @@ use super::refusal::Refusal;
 /// its port (47), or `unix:` and a path (108).
 const ID_BYTES_MAX: usize = 320;
 
-/// What replaces an endpoint or adds it: `{"address": "127.0.0.1:9001", "weight": 2, "priority": 0, "zone": "a"}`.
+/// What replaces an endpoint or adds it: `{"address": "127.0.0.1:9001", "weight": 2, "priority": 0, "zone": "a"}`, and a `hash_key`.
 pub(super) fn put(id: &str, body: &[u8]) -> Result<Edit, Refusal> {
     check_id(id)?;
-    let fields = Fields::parse(body, &["address", "weight", "priority", "zone"])?;
+    let fields = Fields::parse(body, &["address", "weight", "priority", "zone", "hash_key"])?;
     let address = fields.text("address")?.ok_or_else(|| bad("`address` is missing: write \"IP:PORT\""))?;
     let zone = fields.text("zone")?;
     if let Some(problem) = zone.and_then(name_problem) {
         return Err(bad(format!("the name of a zone {problem}")));
+    }
+    let hash_key = fields.text("hash_key")?;
+    if let Some(problem) = hash_key.and_then(label_problem) {
+        return Err(bad(format!("the hash key of an endpoint {problem}")));
     }
     Ok(Edit::Put(Endpoint {
         id: id.into(),
@@ -34,6 +38,7 @@ pub(super) fn put(id: &str, body: &[u8]) -> Result<Edit, Refusal> {
         priority: fields.number("priority", PRIORITY_MAX)?.unwrap_or(0),
         zone: zone.map(Arc::from),
         host: None,
+        hash_key: hash_key.map(Arc::from),
         metadata: BTreeMap::new(),
     }))
 }
@@ -145,9 +150,11 @@ mod tests {
         let Edit::Put(endpoint) = put("web/a", br#"{"address": "[::1]:80"}"#).unwrap() else { panic!() };
         assert_eq!((&*endpoint.id, endpoint.weight, endpoint.priority), ("web/a", 1, 0));
         assert_eq!((endpoint.address.to_string(), endpoint.zone), ("[::1]:80".to_owned(), None));
-        let full = br#"{"address": "unix:/run/a.sock", "weight": 1000000, "priority": 127, "zone": "b"}"#;
+        let full = br#"{"address": "unix:/run/a.sock", "weight": 1000000, "priority": 127, "zone": "b",
+            "hash_key": "10.0.0.2:80"}"#;
         let Edit::Put(endpoint) = put("a", full).unwrap() else { panic!() };
         assert_eq!((endpoint.weight, endpoint.priority), (1_000_000, 127));
+        assert_eq!(endpoint.hash_key.as_deref(), Some("10.0.0.2:80"));
         assert_eq!(
             (endpoint.address.to_string(), endpoint.zone.as_deref()),
             ("unix:/run/a.sock".into(), Some("b"))
@@ -170,7 +177,11 @@ mod tests {
             (r#"{"address": "127.0.0.1:80", "weight": 1.5}"#, "0 to 1000000"),
             (r#"{"address": "127.0.0.1:80", "priority": 128}"#, "0 to 127"),
             (r#"{"address": "127.0.0.1:80", "zone": "a b"}"#, "zone"),
-            (r#"{"address": "127.0.0.1:80", "wieght": 1}"#, "`address`, `weight`, `priority`, `zone`"),
+            (
+                r#"{"address": "127.0.0.1:80", "wieght": 1}"#,
+                "`address`, `weight`, `priority`, `zone`, `hash_key`",
+            ),
+            (r#"{"address": "127.0.0.1:80", "hash_key": ""}"#, "hash key"),
             ("[]", "object"),
         ] {
             let refusal = format!("{:?}", put("a", body.as_bytes()).unwrap_err());

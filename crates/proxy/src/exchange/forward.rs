@@ -12,7 +12,7 @@ use isobar_core::{Instant, MemberIndex, NoPick, PickRequest};
 use isobar_http1::HeaderId;
 
 use super::attempt::{Attempt, Failure};
-use super::{End, body_gone};
+use super::{End, body_gone, hash_key};
 use crate::connection::Connection;
 use crate::generation::{Cluster, Terms};
 use crate::grpc;
@@ -81,6 +81,11 @@ pub(super) async fn forward(
     let trusted = connection
         .peer
         .is_some_and(|(ip, _)| plan.trusted_proxies.iter().any(|network| network.contains(&ip)));
+    let service_plan = &plan.services[service];
+    if let Some(placement) = &service_plan.placement {
+        let (peer, caller) = (connection.peer.map(|(ip, _)| ip), connection.caller.as_deref());
+        record.key = hash_key::hash(placement, &scratch.request, head, &scratch.path, peer, caller);
+    }
     let asked = match record.grpc.map(|_| grpc::timeout(&scratch.request, head)) {
         None => None,
         Some(Ok(asked)) => asked,
@@ -97,7 +102,7 @@ pub(super) async fn forward(
         record,
         worker,
         route,
-        service: &plan.services[service],
+        service: service_plan,
         cluster: &terms.generation.clusters[service],
         counters: &terms.generation.metrics.services[service],
         head_len,
@@ -208,7 +213,8 @@ impl Call<'_> {
     /// The endpoint of the next attempt; `last` is what the attempts so far came to.
     fn pick(&self, view: &View, tried: &mut Tried, last: Refusal) -> Result<MemberIndex, Refusal> {
         loop {
-            let request = PickRequest { key: None, tried: tried.as_slice(), ticket: view.ticket().take() };
+            let request =
+                PickRequest { key: self.record.key, tried: tried.as_slice(), ticket: view.ticket().take() };
             self.counters.picks.add(1);
             match view.pick(&request, &mut self.worker.draw.borrow_mut()) {
                 Ok(index) => return Ok(index),

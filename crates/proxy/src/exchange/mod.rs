@@ -14,6 +14,7 @@ mod attempt;
 mod body_gone;
 mod checkout;
 mod forward;
+mod hash_key;
 mod local;
 mod relay;
 mod tunnel;

@@ -154,6 +154,7 @@ fn published(service: &str, addresses: &[String]) -> Arc<ArcSwap<Snapshot>> {
             priority: 0,
             zone: None,
             host: None,
+            hash_key: None,
             metadata: BTreeMap::new(),
         },
         inferred: None,

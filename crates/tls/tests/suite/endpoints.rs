@@ -126,6 +126,7 @@ fn an_endpoint_is_verified_by_the_name_that_is_set_else_by_its_own_else_by_its_a
         priority: 0,
         zone: None,
         host: host.map(Into::into),
+        hash_key: None,
         metadata: BTreeMap::new(),
     };
     let tcp = || Address::Tcp("[::1]:443".parse().unwrap());

@@ -1,0 +1,70 @@
+//! The hash functions of placements: fixed for ever, since a changed one moves every key.
+//!
+//! Sources: xxHash specification 0.1.1 (XXH64); nginx `ngx_crc32_long` (CRC-32 of IEEE 802.3); RFC 1321 (MD5); HAProxy
+//! `hash.c` (sdbm) and `full_hash` (a full avalanche by Bob Jenkins, times a prime); `MurmurHash2` 64A by Austin Appleby.
+//! Invariants: pure functions, golden vectors below. Limits: none of them withstands an adversary; who may choose keys
+//! can choose their endpoint.
+
+use md5::{Digest as _, Md5};
+use twox_hash::XxHash64;
+
+/// XXH64 with a seed.
+pub(crate) fn xxh64(bytes: &[u8], seed: u64) -> u64 {
+    XxHash64::oneshot(seed, bytes)
+}
+
+/// CRC-32 of what is fed piece by piece.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Crc32(crc32fast::Hasher);
+
+impl Crc32 {
+    pub(crate) fn feed(mut self, bytes: &[u8]) -> Self {
+        self.0.update(bytes);
+        self
+    }
+
+    pub(crate) fn finish(self) -> u32 {
+        self.0.finalize()
+    }
+}
+
+/// The four little-endian words of an MD5 digest.
+pub(crate) fn md5_words(bytes: &[u8]) -> [u32; 4] {
+    let digest = Md5::digest(bytes);
+    std::array::from_fn(|n| u32::from_le_bytes(std::array::from_fn(|byte| digest[4 * n + byte])))
+}
+
+/// sdbm, as HAProxy computes it by default.
+pub(crate) fn sdbm(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0_u32, |hash, byte| {
+        // HAProxy reads plain chars, which are signed on the machines that it is packaged for.
+        let byte = i32::from(byte.cast_signed()).cast_unsigned();
+        byte.wrapping_add(hash << 6).wrapping_add(hash << 16).wrapping_sub(hash)
+    })
+}
+
+/// HAProxy's avalanche.
+pub(crate) fn full_hash(mut a: u32) -> u32 {
+    a = a.wrapping_add(0x7ed5_5d16).wrapping_add(a << 12);
+    a = (a ^ 0xc761_c23c) ^ (a >> 19);
+    a = a.wrapping_add(0x1656_67b1).wrapping_add(a << 5);
+    a = a.wrapping_add(0xd3a2_646c) ^ (a << 9);
+    a = a.wrapping_add(0xfd70_46c5).wrapping_add(a << 3);
+    a = (a ^ 0xb55a_4f09) ^ (a >> 16);
+    a.wrapping_mul(3_221_225_473)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_published_digests_come_out() {
+        assert_eq!(xxh64(b"", 0), 0xef46_db37_51d8_e999);
+        assert_eq!(xxh64(b"abc", 0), 0x44bc_2cf5_ad77_0999);
+        assert_eq!(Crc32::default().feed(b"1234").feed(b"56789").finish(), 0xcbf4_3926);
+        assert_eq!(md5_words(b"abc")[0], u32::from_le_bytes([0x90, 0x01, 0x50, 0x98]));
+        assert_eq!(sdbm(b""), 0);
+        assert_eq!(sdbm(b"a"), 97);
+    }
+}

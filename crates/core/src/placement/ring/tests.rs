@@ -1,0 +1,149 @@
+//! The rings of others, point by point, and what holds for all.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+use super::*;
+use proptest::prelude::*;
+
+fn nodes<'a>(names: &'a [String], weights: &[u32]) -> Vec<Node<'a>> {
+    names.iter().zip(weights).map(|(name, weight)| Node { name, weight: *weight }).collect()
+}
+
+fn addresses(ports: std::ops::Range<u32>) -> Vec<String> {
+    ports.map(|port| format!("127.0.0.1:{port}")).collect()
+}
+
+#[test]
+fn envoy_s_ring_comes_out() {
+    let names = addresses(90..96);
+    let mut points = envoy(&nodes(&names, &[1; 6]), 12.0);
+    points.sort();
+    let expected = [
+        (833_437_586_790_550_860, 4),
+        (928_266_305_478_181_108, 2),
+        (1_033_482_794_131_418_490, 0),
+        (3_551_244_743_356_806_947, 5),
+        (3_851_675_632_748_031_481, 3),
+        (5_583_722_120_771_150_861, 1),
+        (6_311_230_543_546_372_928, 1),
+        (7_700_377_290_971_790_572, 3),
+        (13_144_177_310_400_110_813, 5),
+        (13_444_792_449_719_432_967, 2),
+        (15_516_499_411_664_133_160, 4),
+        (16_117_243_373_044_804_889, 0),
+    ];
+    let found: Vec<_> = points.iter().map(|point| (point.at, point.node)).collect();
+    assert_eq!(found, expected);
+}
+
+/// As nginx 1.22 answers.
+#[test]
+fn nginx_s_ring_comes_out() {
+    let points = nginx(&[Node { name: "127.0.0.1:8080", weight: 1 }]);
+    let first: Vec<u64> = points.iter().take(4).map(|point| point.at).collect();
+    assert_eq!(first, [1_841_993_031, 2_462_559_737, 3_720_262_072, 4_088_678_986]);
+    let names = addresses(7777..7779);
+    let ring = Ring::new(Layout::Nginx, &nodes(&names, &[1, 1]));
+    for (key, node) in [("/some/path", 1), ("/some/longer/path", 0), ("/sad/zaidoon", 1), ("/g", 0)] {
+        assert_eq!(ring.walk(Layout::Nginx.hash(key.as_bytes())).next(), Some(node), "{key}");
+    }
+    // The walk of three servers that Pingora's tests keep.
+    let names = addresses(7777..7780);
+    let ring = Ring::new(Layout::Nginx, &nodes(&names, &[1, 1, 1]));
+    let walk: Vec<u32> = ring.walk(Layout::Nginx.hash(b"doghash")).take(8).collect();
+    assert_eq!(walk, [1, 2, 2, 0, 0, 1, 1, 2]);
+    let large = Ring::new(Layout::Nginx, &nodes(&addresses(1..10), &[100; 9]));
+    assert!((143_900..=144_000).contains(&large.places.len()));
+}
+
+#[test]
+fn a_walk_begins_with_the_next_point_and_passes_every_node() {
+    let names = addresses(80..90);
+    for layout in Layout::ALL {
+        let ring = Ring::new(layout, &nodes(&names, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]));
+        for key in 0..200_u32 {
+            let walk: Vec<u32> = ring.walk(layout.hash(&key.to_le_bytes())).collect();
+            assert_eq!(walk.len(), ring.places.len());
+            assert!((0..10).all(|node| walk.contains(&node)), "{layout:?}");
+        }
+    }
+}
+
+#[test]
+fn the_index_finds_what_a_search_finds() {
+    let names = addresses(80..90);
+    for layout in Layout::ALL {
+        let ring = Ring::new(layout, &nodes(&names, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]));
+        let mask = u64::MAX >> (u64::BITS - ring.bits);
+        let points = ring.places.iter().copied();
+        let near = points.flat_map(|at| [at.wrapping_sub(1) & mask, at, at.wrapping_add(1) & mask]);
+        for hash in near.chain([0, mask]) {
+            let next = ring.places.partition_point(|at| *at < hash) % ring.places.len();
+            let before = (next + ring.places.len() - 1) % ring.places.len();
+            let found = ring.find(hash);
+            assert!(found == next || (layout == Layout::Haproxy && found == before), "{layout:?} {hash}");
+        }
+    }
+}
+
+#[test]
+fn every_node_keeps_points_beside_one_of_the_greatest_weight() {
+    // libketama's rules give a node of less than a fortieth of the mean no point.
+    for layout in [Layout::Isobar, Layout::Nginx, Layout::Envoy, Layout::Haproxy] {
+        let ring = Ring::new(layout, &nodes(&addresses(80..83), &[1_000_000, 1, 1]));
+        assert!(ring.places.len() as u64 <= POINTS_MAX + 2, "{layout:?}");
+        let nodes: std::collections::BTreeSet<u32> = ring.walk(0).collect();
+        assert_eq!(nodes.len(), 3, "{layout:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn ours_moves_only_keys_of_the_node_that_goes(
+        names in prop::collection::btree_set("[a-z]{1,6}", 2..20),
+        keys in prop::collection::vec(any::<u64>(), 50),
+    ) {
+        let names: Vec<String> = names.into_iter().collect();
+        let all = nodes(&names, &vec![1; names.len()]);
+        let (before, after) = (Ring::new(Layout::Isobar, &all), Ring::new(Layout::Isobar, &all[1..]));
+        for key in keys {
+            let was = before.walk(key).next().unwrap();
+            let is = after.walk(key).next().unwrap() + 1;
+            prop_assert!(was == is || was == 0);
+        }
+    }
+
+    #[test]
+    fn ours_does_not_depend_on_the_order(
+        names in prop::collection::btree_set("[a-z]{1,6}", 1..20),
+        weights in prop::collection::vec(1_u32..20, 20),
+        keys in prop::collection::vec(any::<u64>(), 50),
+    ) {
+        let names: Vec<String> = names.into_iter().collect();
+        let there = nodes(&names, &weights);
+        let back: Vec<_> = there.iter().rev().copied().collect();
+        let (first, second) = (Ring::new(Layout::Isobar, &there), Ring::new(Layout::Isobar, &back));
+        for key in keys {
+            let name = |ring: &Ring, nodes: &[Node<'_>]| {
+                nodes[ring.walk(key).next().unwrap() as usize].name.to_owned()
+            };
+            prop_assert_eq!(name(&first, &there), name(&second, &back));
+        }
+    }
+}
+
+#[test]
+fn shares_of_ours_follow_the_weights() {
+    // A hundred points and more a node: shares lie within some 30 % (algorithms page, section 19 b).
+    let names: Vec<String> = (0..10).map(|n| format!("node-{n}")).collect();
+    let weights = [1, 1, 1, 1, 1, 2, 2, 3, 4, 4];
+    let ring = Ring::new(Layout::Isobar, &nodes(&names, &weights));
+    let mut counts = [0.0; 10];
+    for key in 0..200_000_u32 {
+        let node = ring.walk(Layout::Isobar.hash(&key.to_le_bytes())).next().unwrap();
+        counts[node as usize] += 1.0;
+    }
+    for (count, weight) in counts.iter().zip(weights) {
+        let share = count / (10_000.0 * f64::from(weight));
+        assert!((0.7..1.3).contains(&share), "{counts:?}");
+    }
+}
