@@ -7,7 +7,13 @@
 use std::ops::Deref;
 use std::time::Duration;
 
-use crate::{Instant, Member, MemberIndex, Snapshot};
+use crate::{Instant, Live, Member, MemberIndex, Snapshot};
+
+/// A failure counts as an answer that took so long (linkerd's default): one that fails fast looks slow.
+const FAILURE_PENALTY: Duration = Duration::from_secs(5);
+
+/// Longest wish to be left alone that is granted: what is asked for in hours is asked for by mistake.
+const RETRY_AFTER_MAX: Duration = Duration::from_mins(5);
 
 /// What kind of failure an attempt met.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -48,6 +54,8 @@ pub struct InFlight<H: Deref<Target = Snapshot>> {
     started: Instant,
     /// Time to the response head, once it came.
     latency: Option<Duration>,
+    /// When a failure was seen, and how long the endpoint asked to be left alone.
+    failed: Option<(Instant, Duration)>,
     /// Which worker or shard of a client counts the attempt.
     shard: u32,
     outcome: Outcome,
@@ -68,6 +76,7 @@ impl<H: Deref<Target = Snapshot>> InFlight<H> {
             index,
             started: now,
             latency: None,
+            failed: None,
             shard: u32::try_from(shard).unwrap_or(u32::MAX),
             outcome: Outcome::Cancelled,
         }
@@ -76,6 +85,12 @@ impl<H: Deref<Target = Snapshot>> InFlight<H> {
     /// Notes that the head of the final response has come.
     pub fn answered(&mut self, now: Instant) {
         self.latency = Some(now.since(self.started));
+    }
+
+    /// Notes when a failure was seen, and how long the endpoint asks to be left alone (zero where it does not): a policy
+    /// that looks at latencies takes it for an answer that took as long, and at least [`FAILURE_PENALTY`].
+    pub fn failed(&mut self, now: Instant, retry_after: Duration) {
+        self.failed = Some((now, retry_after.min(RETRY_AFTER_MAX)));
     }
 
     /// The member that is tried.
@@ -109,6 +124,24 @@ impl<H: Deref<Target = Snapshot>> InFlight<H> {
     }
 }
 
+impl<H: Deref<Target = Snapshot>> InFlight<H> {
+    /// Takes what became of the attempt into the estimate of the endpoint's latency; one that the caller gave up before
+    /// an answer took at least as long as it was waited for, which nobody told.
+    fn estimate(&self, live: &Live, failed: bool, decay: Duration) {
+        let answered = |latency: Duration| self.started.after(latency);
+        match (failed, self.failed, self.latency) {
+            (true, Some((now, retry_after)), _) => {
+                live.observe(FAILURE_PENALTY.max(retry_after), now, decay);
+            }
+            (true, None, latency) => {
+                live.observe(FAILURE_PENALTY, answered(latency.unwrap_or_default()), decay);
+            }
+            (false, _, Some(latency)) => live.observe(latency, answered(latency), decay),
+            (false, _, None) => {}
+        }
+    }
+}
+
 impl<H: Deref<Target = Snapshot>> Drop for InFlight<H> {
     fn drop(&mut self) {
         let live = &self.member().live;
@@ -135,6 +168,9 @@ impl<H: Deref<Target = Snapshot>> Drop for InFlight<H> {
             Outcome::Cancelled => false,
             Outcome::Refused => return,
         };
+        if let Some(decay) = self.holder.decay() {
+            self.estimate(live, failed, decay);
+        }
         live.count(self.shard as usize, failed, self.latency);
     }
 }

@@ -27,6 +27,7 @@ mod draw;
 mod endpoint;
 mod health;
 mod in_flight;
+mod latency;
 mod live;
 mod placement;
 mod policy;

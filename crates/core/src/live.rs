@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::Bell;
+use crate::latency::Latency;
 use crate::shard::{EndpointCounts, Shard};
+use crate::{Bell, Instant};
 
 /// Consecutive failures are counted this far and no further: far above any threshold, and far enough from
 /// the end of the word that racing increments past the check cannot wrap it to zero.
@@ -30,6 +31,8 @@ pub struct Live {
     /// As many broken connections in a row ring the bell; 0: none do.
     alarm_at: AtomicU32,
     connections: AtomicU32,
+    /// Renewed only where a policy asks for it.
+    latency: Latency,
     /// Draining or gone: connections to it are used up and not kept.
     leaving: AtomicBool,
     bell: Arc<Bell>,
@@ -47,6 +50,7 @@ impl Live {
             broken_connections: AtomicU32::new(0),
             alarm_at: AtomicU32::new(0),
             connections: AtomicU32::new(0),
+            latency: Latency::default(),
             leaving: AtomicBool::new(false),
             bell,
             shards: (0..n_shards).map(|_| OnceLock::new()).collect(),
@@ -105,6 +109,16 @@ impl Live {
         let closed =
             self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| open.checked_sub(1));
         debug_assert!(closed.is_ok(), "a connection was closed that had not been counted");
+    }
+
+    /// The estimated latency in microseconds, faded until now, and how old it is; `None` before the first.
+    pub(crate) fn latency(&self, now: Instant, decay: Duration) -> Option<(f32, Duration)> {
+        self.latency.read(now, decay)
+    }
+
+    /// Takes an observation into the estimate.
+    pub(crate) fn observe(&self, latency: Duration, now: Instant, decay: Duration) {
+        self.latency.observe(latency, now, decay);
     }
 
     pub(crate) fn begin(&self) {

@@ -5,10 +5,11 @@
 //! constants below. Limits: zones and limits of an endpoint's own are not tested.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cluster::Load;
 use crate::policy::{Candidate, Facts, Policy};
-use crate::{Draw, Endpoint, Live, PolicyKind, PolicySettings, Ticket};
+use crate::{Draw, Endpoint, Instant, Live, PolicyKind, PolicySettings, Ticket};
 
 /// How often a candidate that was tried already is drawn again by the policy. Four: with half of the weight
 /// tried, 31 of 32 picks still come from the policy itself.
@@ -95,6 +96,8 @@ pub struct PickRequest<'a> {
     pub tried: &'a [MemberIndex],
     /// Taken from [`Snapshot::ticket`], one for each attempt.
     pub ticket: u64,
+    /// The present, for policies that look at latencies.
+    pub now: Instant,
 }
 
 /// Why there is no pick.
@@ -186,6 +189,11 @@ impl Snapshot {
     /// What is in flight in the cluster, shared by all its snapshots.
     pub(crate) fn load(&self) -> &Load {
         &self.load
+    }
+
+    /// Over which time latencies are forgotten, where the policy looks at them.
+    pub(crate) fn decay(&self) -> Option<Duration> {
+        self.policy.kind.is_timed().then_some(self.policy.decay)
     }
 
     /// Picks a member for one attempt.

@@ -22,7 +22,8 @@ fn snapshot(policy: PolicySettings, endpoints: &[(u16, u32)]) -> Snapshot {
 
 fn id(snapshot: &Snapshot, key: u64, tried: &[MemberIndex]) -> String {
     let hash = Layout::Isobar.hash(&key.to_le_bytes());
-    let request = PickRequest { key: Some(hash), tried, ticket: snapshot.ticket().take() };
+    let request =
+        PickRequest { key: Some(hash), tried, ticket: snapshot.ticket().take(), ..Default::default() };
     let index = snapshot.pick(&request, &mut Draw::new(key)).unwrap();
     snapshot.member(index).endpoint.id.to_string()
 }
@@ -100,7 +101,7 @@ fn no_endpoint_has_more_in_flight_than_its_bound() {
         let mut guards = Vec::new();
         for n in 1..=400_u32 {
             // One key for all: without a bound one endpoint would have everything.
-            let request = PickRequest { key: Some(7), tried: &[], ticket: 0 };
+            let request = PickRequest { key: Some(7), ..Default::default() };
             let index = snapshot.pick(&request, &mut Draw::new(u64::from(n))).unwrap();
             guards.push(InFlight::start(&snapshot, index, 0, Instant(0)));
             for member in snapshot.members() {

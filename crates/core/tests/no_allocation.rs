@@ -82,6 +82,7 @@ fn a_pick_and_its_guard_allocate_nothing() {
                         key: (round % 3 > 0).then_some(round as u64),
                         tried: &tried[..round % tried.len()],
                         ticket: snapshot.ticket().take(),
+                        ..Default::default()
                     };
                     if let Ok(index) = snapshot.pick(&request, &mut draw) {
                         InFlight::start(&snapshot, index, 0, Instant(0)).finish(Outcome::Success);

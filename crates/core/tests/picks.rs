@@ -7,7 +7,7 @@ use isobar_core::{Draw, InFlight, Instant, Layout, MemberIndex, NoPick, PickRequ
 use proptest::prelude::*;
 
 fn pick(snapshot: &Snapshot, tried: &[MemberIndex], draw: &mut Draw) -> Result<MemberIndex, NoPick> {
-    let request = PickRequest { key: None, tried, ticket: snapshot.ticket().take() };
+    let request = PickRequest { tried, ticket: snapshot.ticket().take(), ..Default::default() };
     snapshot.pick(&request, draw)
 }
 
@@ -95,7 +95,7 @@ proptest! {
     #[test]
     fn picks_are_a_function_of_ticket_and_draw(policy in any_policy(), seed: u64, ticket: u64) {
         let snapshot = cluster(policy, &[(5, 0), (1, 0), (1, 0)]).snapshot();
-        let request = PickRequest { key: None, tried: &[MemberIndex(0)], ticket };
+        let request = PickRequest { tried: &[MemberIndex(0)], ticket, ..Default::default() };
         let [first, second] = [0, 1].map(|_| snapshot.pick(&request, &mut Draw::new(seed)));
         prop_assert_eq!(first, second);
     }
@@ -110,7 +110,8 @@ fn every_policy_picks_members_with_weight_among_one_and_ten_thousand() {
             let mut draw = Draw::new(9);
             for key in 0..300_u64 {
                 let key = Layout::Isobar.hash(&key.to_le_bytes());
-                let request = PickRequest { key: Some(key), tried: &[], ticket: snapshot.ticket().take() };
+                let request =
+                    PickRequest { key: Some(key), ticket: snapshot.ticket().take(), ..Default::default() };
                 let Ok(index) = snapshot.pick(&request, &mut draw) else { panic!("{}", policy.name()) };
                 assert!(members[index.0 as usize].0 > 0, "{}", policy.name());
             }

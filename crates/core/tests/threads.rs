@@ -65,6 +65,7 @@ fn threads_share_a_snapshot_and_leave_nothing_in_flight() {
             PolicyKind::Random => counts[0].abs_diff(60_000) <= 655,
             PolicyKind::P2c
             | PolicyKind::LeastRequest
+            | PolicyKind::PeakEwma
             | PolicyKind::RingHash
             | PolicyKind::Maglev
             | PolicyKind::Rendezvous => {

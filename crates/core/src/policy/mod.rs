@@ -9,12 +9,14 @@ mod keyed;
 mod least_request;
 mod maglev;
 mod p2c;
+mod peak_ewma;
 mod random;
 mod rendezvous;
 mod ring_hash;
 mod round_robin;
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::cluster::Load;
 use crate::placement::Maglev;
@@ -56,6 +58,8 @@ pub enum PolicyKind {
     P2c,
     /// The least loaded of all.
     LeastRequest,
+    /// The one of two drawn by weight whose next answer is expected sooner.
+    PeakEwma,
     /// By a key, on a ring of points.
     RingHash,
     /// By a key, in a table filled by turns.
@@ -75,11 +79,23 @@ pub struct PolicySettings {
     pub table_size: u32,
     /// No endpoint of a policy by key has more than this many percent of its fair share in flight, where that is set.
     pub bounded_load_percent: Option<u32>,
+    /// Over this time `peak-ewma` forgets two thirds of a slow answer; above zero.
+    pub decay: Duration,
 }
+
+/// Where none is said: long enough to remember a slow answer over a few quick ones, short enough to notice within ten
+/// seconds that an endpoint has recovered.
+const DECAY: Duration = Duration::from_secs(3);
 
 impl From<PolicyKind> for PolicySettings {
     fn from(kind: PolicyKind) -> Self {
-        Self { kind, layout: Layout::default(), table_size: Maglev::SIZE, bounded_load_percent: None }
+        Self {
+            kind,
+            layout: Layout::default(),
+            table_size: Maglev::SIZE,
+            bounded_load_percent: None,
+            decay: DECAY,
+        }
     }
 }
 
@@ -110,11 +126,12 @@ struct Row {
     compile: fn(&Plan<'_>) -> Box<dyn Policy>,
 }
 
-const TABLE: [Row; 7] = [
+const TABLE: [Row; 8] = [
     Row { kind: PolicyKind::RoundRobin, name: "round-robin", compile: round_robin::compile },
     Row { kind: PolicyKind::Random, name: "random", compile: random::compile },
     Row { kind: PolicyKind::P2c, name: "p2c", compile: p2c::compile },
     Row { kind: PolicyKind::LeastRequest, name: "least-request", compile: least_request::compile },
+    Row { kind: PolicyKind::PeakEwma, name: "peak-ewma", compile: peak_ewma::compile },
     Row { kind: PolicyKind::RingHash, name: "ring-hash", compile: ring_hash::compile },
     Row { kind: PolicyKind::Maglev, name: "maglev", compile: maglev::compile },
     Row { kind: PolicyKind::Rendezvous, name: "rendezvous", compile: rendezvous::compile },
@@ -141,6 +158,11 @@ impl PolicyKind {
     /// What the configuration calls it.
     pub fn name(self) -> &'static str {
         TABLE[self as usize].name
+    }
+
+    /// Whether it looks at how long endpoints take to answer.
+    pub(crate) fn is_timed(self) -> bool {
+        self == Self::PeakEwma
     }
 
     /// Whether it places requests by a key.

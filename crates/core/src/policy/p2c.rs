@@ -15,21 +15,24 @@ const REDRAWS: u32 = 8;
 
 #[derive(Debug)]
 struct P2c {
+    pairs: Pairs,
+}
+
+/// Draws two candidates by weight, distinct unless one outweighs the rest by far or is alone.
+#[derive(Debug)]
+pub(super) struct Pairs {
     candidates: Box<[Candidate]>,
     /// Absent when all weights are equal: then two distinct places are drawn without a table.
     shares: Option<Alias>,
 }
 
 pub(super) fn compile(plan: &Plan<'_>) -> Box<dyn Policy> {
-    let candidates = plan.candidates;
-    let weights: Vec<u32> = candidates.iter().map(|candidate| candidate.weight).collect();
-    let equal = weights.iter().all(|weight| *weight == weights[0]);
-    Box::new(P2c { candidates: candidates.into(), shares: (!equal).then(|| Alias::new(&weights)) })
+    Box::new(P2c { pairs: Pairs::new(plan.candidates) })
 }
 
 impl Policy for P2c {
     fn choose(&self, facts: &Facts<'_>, _: &PickRequest<'_>, draw: &mut Draw) -> MemberIndex {
-        let (first, second) = self.two(draw);
+        let (first, second) = self.pairs.draw(draw);
         let load =
             |candidate: Candidate| u64::from(facts.members[candidate.index.0 as usize].live.in_flight());
         // a / w <= b / v without the division; both sides fit, being products of 32-bit numbers.
@@ -38,9 +41,14 @@ impl Policy for P2c {
     }
 }
 
-impl P2c {
-    /// Two candidates, distinct unless one outweighs the rest by far or is alone.
-    fn two(&self, draw: &mut Draw) -> (Candidate, Candidate) {
+impl Pairs {
+    pub(super) fn new(candidates: &[Candidate]) -> Self {
+        let weights: Vec<u32> = candidates.iter().map(|candidate| candidate.weight).collect();
+        let equal = weights.iter().all(|weight| *weight == weights[0]);
+        Self { candidates: candidates.into(), shares: (!equal).then(|| Alias::new(&weights)) }
+    }
+
+    pub(super) fn draw(&self, draw: &mut Draw) -> (Candidate, Candidate) {
         let len = self.candidates.len() as u32;
         let Some(shares) = &self.shares else {
             let first = draw.below(len);
