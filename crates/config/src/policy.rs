@@ -19,11 +19,12 @@ use crate::suggest::nearest;
 const KEYS: [&str; 6] = ["client-ip", "header:NAME", "cookie:NAME", "query:NAME", "path", "host"];
 
 /// Options, and the policies that each belongs to.
-const OPTIONS: [(&str, &[PolicyKind]); 4] = [
+const OPTIONS: [(&str, &[PolicyKind]); 5] = [
     ("key", &[PolicyKind::RingHash, PolicyKind::Maglev, PolicyKind::Rendezvous]),
     ("layout", &[PolicyKind::RingHash, PolicyKind::Maglev]),
     ("bounded_load", &[PolicyKind::RingHash, PolicyKind::Maglev, PolicyKind::Rendezvous]),
     ("table_size", &[PolicyKind::Maglev]),
+    ("decay", &[PolicyKind::PeakEwma]),
 ];
 
 /// The policy of a service, and what it hashes where it places by a key.
@@ -41,6 +42,7 @@ pub(crate) fn read(service: &Fields<'_>) -> (PolicySettings, Option<HashKey>) {
     let mut settings = PolicySettings::from(kind);
     settings.layout = layout(&fields, kind);
     settings.table_size = table_size(&fields);
+    settings.decay = fields.duration("decay");
     settings.bounded_load_percent =
         fields.number("bounded_load").map(|factor| (factor * 100.0).round() as u32);
     if settings.layout == Layout::Haproxy {

@@ -89,7 +89,12 @@ fn pick_ns(snapshot: &Snapshot, n: u32) -> f64 {
         for _ in 0..picks {
             // A step that leaves no bit in its place, in the time of one multiplication.
             key = key.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let request = PickRequest { key: Some(key), tried: &[], ticket: snapshot.ticket().take(), ..Default::default() };
+            let request = PickRequest {
+                key: Some(key),
+                tried: &[],
+                ticket: snapshot.ticket().take(),
+                ..Default::default()
+            };
             assert!(black_box(snapshot.pick(&request, &mut draw)).is_ok());
         }
         start.elapsed().as_secs_f64() * 1e9 / f64::from(picks)

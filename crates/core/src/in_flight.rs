@@ -130,10 +130,11 @@ impl<H: Deref<Target = Snapshot>> InFlight<H> {
     fn estimate(&self, live: &Live, failed: bool, decay: Duration) {
         let answered = |latency: Duration| self.started.after(latency);
         match (failed, self.failed, self.latency) {
-            (true, Some((now, retry_after)), _) => {
+            // Whoever asks to be left alone is, also where its answer is no failure (429).
+            (_, Some((now, retry_after)), _) if failed || !retry_after.is_zero() => {
                 live.observe(FAILURE_PENALTY.max(retry_after), now, decay);
             }
-            (true, None, latency) => {
+            (true, _, latency) => {
                 live.observe(FAILURE_PENALTY, answered(latency.unwrap_or_default()), decay);
             }
             (false, _, Some(latency)) => live.observe(latency, answered(latency), decay),

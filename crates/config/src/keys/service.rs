@@ -6,7 +6,7 @@ use super::tls::SERVICE_TLS;
 use super::{DAY, DISCOVERY, ENDPOINTS, HEALTH, SHORTEST};
 use crate::spec::{Availability, Bounds, Choice, KeySpec, Kind, TableSpec};
 
-const NO_POLICY: &str = "use \"p2c\", which avoids busy endpoints, or \"least-request\"";
+const NO_POLICY: &str = "use \"peak-ewma\", which avoids slow endpoints, or \"p2c\"";
 
 /// The names of policies.
 pub(crate) const POLICIES: &[Choice] = &[
@@ -14,7 +14,7 @@ pub(crate) const POLICIES: &[Choice] = &[
     Choice::now("random"),
     Choice::now("p2c"),
     Choice::now("least-request"),
-    Choice::later("peak-ewma", NO_POLICY),
+    Choice::now("peak-ewma"),
     Choice::later("prequal", NO_POLICY),
     Choice::now("ring-hash"),
     Choice::now("maglev"),
@@ -57,7 +57,8 @@ pub(crate) static SERVICE: TableSpec = TableSpec {
             Kind::ShortOrTable(&Kind::Choice(POLICIES), &POLICY_TABLE),
             "p2c",
             "How an endpoint is chosen: `round-robin` in turns by weight, `random` by weight, `p2c` the less busy \
-             of two drawn at random, `least-request` the least busy of all; `ring-hash`, `maglev` and `rendezvous` by a \
+             of two drawn at random, `least-request` the least busy of all, `peak-ewma` \
+             of two the one that answers sooner; `ring-hash`, `maglev` and `rendezvous` by a \
              key, which keeps its endpoint.",
         ),
         KeySpec::absent(
@@ -178,6 +179,18 @@ static POLICY_TABLE: TableSpec = TableSpec {
             }),
             "65537",
             "Entries of the table of `maglev`, a prime: at least a hundred for each endpoint keeps shares within 1 %.",
+        ),
+        KeySpec::value(
+            "decay",
+            Kind::Duration(Bounds {
+                min: Duration::from_millis(100),
+                max: Duration::from_mins(5),
+                below: "one slow answer would be forgotten before the next",
+                above: "an endpoint that has recovered would hardly be noticed",
+            }),
+            "3s",
+            "Over this time `peak-ewma` forgets two thirds of a slow answer; after three times as long without an answer \
+             an idle endpoint is tried again.",
         ),
     ],
 };

@@ -165,7 +165,7 @@ fn the_fullest_sample_becomes_what_it_says() {
     };
     assert_eq!(web.endpoints[1], second);
     assert_eq!(web.discovery, [DiscoverySettings::File("conf/discovered/cart.toml".into())]);
-    assert_eq!(next.policy, PolicyKind::RoundRobin.into());
+    assert_eq!(next.policy, PolicyKind::PeakEwma.into());
     assert_eq!(next.endpoints[0].address, AddressText::Unix("conf/next.sock".into()));
 }
 
@@ -350,6 +350,7 @@ fn every_option_of_a_policy_by_key_is_taken() {
         layout: Layout::Envoy,
         table_size: 65_537,
         bounded_load_percent: Some(125),
+        ..PolicyKind::Maglev.into()
     };
     assert_eq!((web.policy, &web.hash_key), (policy, &Some(HashKey::Header("x-user".to_owned()))));
 }
@@ -360,6 +361,9 @@ fn policies_by_key_hash_the_caller_s_address_unless_told_otherwise() {
     assert_eq!(policy("\"ring-hash\""), (ring, Some(HashKey::ClientIp)));
     assert_eq!(policy("{ name = \"ring-hash\" }"), (ring, Some(HashKey::ClientIp)));
     assert_eq!(policy("\"least-request\""), (PolicyKind::LeastRequest.into(), None));
+    let decay = Duration::from_millis(500);
+    let quick = PolicySettings { decay, ..PolicyKind::PeakEwma.into() };
+    assert_eq!(policy("{ name = \"peak-ewma\", decay = \"500ms\" }"), (quick, None));
     for (written, key) in [
         ("client-ip", HashKey::ClientIp),
         ("header:X-User", HashKey::Header("x-user".to_owned())),

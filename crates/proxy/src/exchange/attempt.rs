@@ -91,9 +91,14 @@ enum Step {
 
 impl Call<'_> {
     /// Tries one endpoint.
-    pub(super) async fn attempt(&mut self, view: &View, index: MemberIndex, only_fresh: bool) -> Attempt {
-        let now = self.worker.now();
-        let guard = InFlight::start(view.clone(), index, self.worker.number, now);
+    pub(super) async fn attempt(
+        &mut self,
+        view: &View,
+        index: MemberIndex,
+        only_fresh: bool,
+        now: Instant,
+    ) -> Attempt {
+        let mut guard = InFlight::start(view.clone(), index, self.worker.number, now);
         self.record.endpoint = Some((view.clone(), index));
         let upstream = match self.check_out(view, index, only_fresh, now).await {
             Ok(upstream) => upstream,
@@ -106,6 +111,7 @@ impl Call<'_> {
                 return Attempt::CallerBlamed(refusal);
             }
             Err(NoUpstream::Failed(failure)) => {
+                guard.failed(self.worker.now(), Duration::ZERO);
                 guard.finish(Outcome::Failure(FailureClass::Connect));
                 return Attempt::Failed(failure);
             }
@@ -175,6 +181,7 @@ impl Call<'_> {
                     armed = false;
                     if n_informational > INFORMATIONAL_MAX {
                         let reject = Reject::HeadTooLarge;
+                        guard.failed(self.worker.now(), Duration::ZERO);
                         guard.set_outcome(Outcome::Failure(FailureClass::BadResponse));
                         return Attempt::Failed(self.failure(
                             &Step::BadHead(reject),
@@ -191,6 +198,7 @@ impl Call<'_> {
                     return Attempt::Failed(self.failure(&step, &upstream, upload, limit));
                 }
                 Step::Reset | Step::BadHead(_) | Step::Expired => {
+                    guard.failed(self.worker.now(), Duration::ZERO);
                     guard.finish(match step {
                         Step::Expired => Outcome::Timeout,
                         Step::Reset => Outcome::Failure(FailureClass::Reset),

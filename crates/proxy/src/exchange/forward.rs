@@ -167,11 +167,12 @@ impl Call<'_> {
             if self.record.grpc.is_some() && self.rest().is_some_and(|rest| rest.is_zero()) {
                 return self.refused(Refusal::UpstreamTimeout);
             }
-            let index = match self.pick(&view, &mut tried, last) {
+            let now = self.worker.now();
+            let index = match self.pick(&view, &mut tried, last, now) {
                 Ok(index) => index,
                 Err(refusal) => return self.refused(refusal),
             };
-            let failure = match self.attempt(&view, index, only_fresh).await {
+            let failure = match self.attempt(&view, index, only_fresh, now).await {
                 Attempt::Answered(answered) => return self.relay(answered).await,
                 Attempt::Failed(failure) => failure,
                 Attempt::Full if tried.is_full() => return self.refused(Refusal::Overloaded),
@@ -211,10 +212,20 @@ impl Call<'_> {
     }
 
     /// The endpoint of the next attempt; `last` is what the attempts so far came to.
-    fn pick(&self, view: &View, tried: &mut Tried, last: Refusal) -> Result<MemberIndex, Refusal> {
+    fn pick(
+        &self,
+        view: &View,
+        tried: &mut Tried,
+        last: Refusal,
+        now: Instant,
+    ) -> Result<MemberIndex, Refusal> {
         loop {
-            let request =
-                PickRequest { key: self.record.key, tried: tried.as_slice(), ticket: view.ticket().take() };
+            let request = PickRequest {
+                key: self.record.key,
+                tried: tried.as_slice(),
+                ticket: view.ticket().take(),
+                now,
+            };
             self.counters.picks.add(1);
             match view.pick(&request, &mut self.worker.draw.borrow_mut()) {
                 Ok(index) => return Ok(index),

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use isobar_core::{FailureClass, InFlight, Outcome};
 use isobar_http1::HeaderId;
@@ -45,11 +46,8 @@ impl Call<'_> {
 
     /// Relays the final response.
     pub(super) async fn relay(mut self, answered: Answered) -> End {
-        let Answered { mut upstream, mut upload, guard, head_len } = answered;
-        self.record.status = self.scratch.response.status;
-        if let Some(call) = &mut self.record.grpc {
-            call.note_head(&self.scratch.response, &self.scratch.up.filled()[..head_len]);
-        }
+        let Answered { mut upstream, mut upload, mut guard, head_len } = answered;
+        self.note_head(&mut guard, head_len);
         if self.scratch.response.status == 101 {
             let head = &self.scratch.up.filled()[..head_len];
             let proof = self.scratch.response.find(HeaderId::SecWebSocketAccept, head);
@@ -95,6 +93,7 @@ impl Call<'_> {
                 }
             }
             Relayed::Cut(outcome) => {
+                guard.failed(self.worker.now(), Duration::ZERO);
                 guard.finish(outcome);
                 if let Some(ending) = ending {
                     if self.connection.write_all(&ending, self.body_idle).await {
@@ -151,6 +150,22 @@ impl Call<'_> {
         let mut lines = Vec::new();
         write_grpc_status(code, sentence, &mut lines);
         download.ending(&lines)
+    }
+
+    /// Notes what the head says of the request and of the endpoint: that it asks to be left alone, where it says for how
+    /// many seconds.
+    fn note_head(&mut self, guard: &mut InFlight<View>, head_len: usize) {
+        let (response, head) = (&self.scratch.response, &self.scratch.up.filled()[..head_len]);
+        self.record.status = response.status;
+        if let Some(call) = &mut self.record.grpc {
+            call.note_head(response, head);
+        }
+        let (429 | 503) = response.status else { return };
+        let wish = response.find(HeaderId::RetryAfter, head);
+        let seconds = wish.and_then(|wish| std::str::from_utf8(wish).ok()?.parse().ok());
+        if let Some(seconds) = seconds {
+            guard.failed(self.worker.now(), Duration::from_secs(seconds));
+        }
     }
 
     fn finish(&self, guard: InFlight<View>) {
