@@ -88,7 +88,7 @@ impl<H: Deref<Target = Snapshot>> InFlight<H> {
     }
 
     /// Notes when a failure was seen, and how long the endpoint asks to be left alone (zero where it does not): a policy
-    /// that looks at latencies takes it for an answer that took as long, and at least [`FAILURE_PENALTY`].
+    /// that looks at latencies takes it for an answer that took as long, and five seconds at least.
     pub fn failed(&mut self, now: Instant, retry_after: Duration) {
         self.failed = Some((now, retry_after.min(RETRY_AFTER_MAX)));
     }
