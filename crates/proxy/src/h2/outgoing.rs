@@ -25,7 +25,11 @@ use super::translate;
 /// head of a frame is then less than 1 % of it, and no peer takes it for a flood of small ones.
 const PIECE_MIN: usize = 1024;
 
-/// A peer that reads gives room for more well within this; one whose window is always that small gets it in as many steps.
+/// Where a peer's windows are smaller than that, what they allow is enough from then on, but for frames as short as this,
+/// which are more head than body.
+const PIECE_LEAST: usize = 256;
+
+/// A peer that reads gives room for more well within this.
 const PATIENCE: Duration = Duration::from_millis(10);
 
 /// See the module's page.
@@ -41,6 +45,8 @@ pub(super) struct Outgoing {
     waiting: Option<Rc<Waiting>>,
     /// How long a rest of the window is left alone; there while one is.
     pause: Option<Pin<Box<Sleep>>>,
+    /// A part shorter than this is not sent while more may soon be.
+    piece_min: usize,
     ended: bool,
 }
 
@@ -49,7 +55,8 @@ impl Outgoing {
     pub(super) fn new(stream: SendStream<Piece>, framing: Framing) -> Self {
         let decoder = BodyDecoder::new(framing);
         let ended = decoder.is_done();
-        Self { stream, decoder, payload: 0, gathered: BytesMut::new(), waiting: None, pause: None, ended }
+        let (waiting, pause, piece_min) = (None, None, PIECE_MIN);
+        Self { stream, decoder, payload: 0, gathered: BytesMut::new(), waiting, pause, piece_min, ended }
     }
 
     /// The end was sent.
@@ -155,8 +162,11 @@ impl Outgoing {
         loop {
             let available = self.stream.capacity().saturating_sub(self.gathered.len());
             let n = available.min(wanted);
-            let is_worth_a_frame = n == wanted || self.gathered.len() + n >= PIECE_MIN;
+            let is_worth_a_frame = n == wanted || self.gathered.len() + n >= self.piece_min;
             if n > 0 && (is_worth_a_frame || self.is_all_there_is(cx)) {
+                if !is_worth_a_frame {
+                    self.piece_min = (self.gathered.len() + n).clamp(PIECE_LEAST, PIECE_MIN);
+                }
                 self.pause = None;
                 return Ok(Some(n));
             }
