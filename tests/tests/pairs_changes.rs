@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 
-use isobar_tests::pairs::{Body, Exchange, Pair, Part, Side, Stage, Version, play, until};
+use isobar_tests::pairs::{Body, Caller, Exchange, Pair, Part, Side, Stage, Version, play, until};
 use isobar_tests::{Certificates, Isobar, Origin, PATIENCE, one_service, wait_for};
 use rustix::process::Signal;
 
@@ -28,23 +28,29 @@ fn waiting() -> (Part, mpsc::Receiver<()>, Arc<AtomicBool>) {
     (part, told, may_answer)
 }
 
+/// A request of each pair that its endpoint has and keeps.
+async fn in_flight(stage: &Stage, told: &mpsc::Receiver<()>) -> Vec<(Pair, Caller, Exchange)> {
+    let mut open = Vec::new();
+    for pair in Pair::all() {
+        let mut caller = stage.connect(pair).await;
+        let exchange = caller.begin("GET", "/slow", &[], Body::None).await.unwrap();
+        open.push((pair, caller, exchange));
+    }
+    let mut n = 0;
+    until("every request to arrive", || {
+        n += told.try_iter().count();
+        n == open.len()
+    })
+    .await;
+    open
+}
+
 #[test]
 fn a_drain_lets_every_request_in_flight_finish_and_says_that_no_more_is_taken() {
     let (part, told, may_answer) = waiting();
     let mut stage = Stage::new(&part);
     play(async {
-        let mut open = Vec::new();
-        for pair in Pair::all() {
-            let mut caller = stage.connect(pair).await;
-            let exchange = caller.begin("GET", "/slow", &[], Body::None).await.unwrap();
-            open.push((pair, caller, exchange));
-        }
-        let mut n = 0;
-        until("every request to arrive", || {
-            n += told.try_iter().count();
-            n == open.len()
-        })
-        .await;
+        let open = in_flight(&stage, &told).await;
         let address = stage.isobar.listener("plain");
         stage.isobar.signal(Signal::TERM);
         until("the listeners to close", || TcpStream::connect(address).is_err()).await;
@@ -72,18 +78,7 @@ fn a_reload_keeps_what_is_in_flight_and_later_requests_of_a_connection_see_the_n
     let added = "[[routes]]\npath = \"/\"\nheaders = { \"x-new\" = \"*\" }\nrespond = { status = 200, body = \"new\" }\n";
     let after = before.replacen("[[routes]]", &format!("{added}[[routes]]"), 1);
     play(async {
-        let mut open = Vec::new();
-        for pair in Pair::all() {
-            let mut caller = stage.connect(pair).await;
-            let exchange = caller.begin("GET", "/slow", &[], Body::None).await.unwrap();
-            open.push((pair, caller, exchange));
-        }
-        let mut n = 0;
-        until("every request to arrive", || {
-            n += told.try_iter().count();
-            n == open.len()
-        })
-        .await;
+        let open = in_flight(&stage, &told).await;
         let applied = stage.isobar.count(&["isobar_configuration_applied_total"]);
         stage.isobar.configure(&after);
         until("the new configuration", || {
