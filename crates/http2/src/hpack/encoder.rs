@@ -1,0 +1,172 @@
+//! Fields to blocks (RFC 7541 section 6), as cheaply as a peer understands them.
+//!
+//! What is likely to repeat goes into the dynamic table once and is one byte afterwards. A small index finds it there
+//! by its digest; it forgets where too many fields share a place, and then a field is merely sent literally again.
+//!
+//! # What always holds
+//! - A secret is never put into a table, and carries the mark that nobody else may either.
+//! - The table is never larger than the peer allows, nor than [`TABLE_MAX`].
+//! - A field that is found in a table is the same in every byte: a digest only says where to look.
+//!
+//! # Limits
+//! Strings are sent plainly, never in Huffman code (`huffman.rs` says why). Names are referred to in the static table
+//! only: a name of another kind costs its bytes whenever its value changes.
+
+use super::digest::Digest;
+use super::dynamic_table::{self, DynamicTable};
+use super::known_name::{KnownName, Usage};
+use super::static_table::STATIC;
+use super::{TABLE_DEFAULT, integer};
+
+/// The largest table that is used, whatever the peer allows: room for the fields that really repeat, and little memory
+/// for a connection that does nothing.
+pub const TABLE_MAX: usize = TABLE_DEFAULT;
+
+/// A field may take this part of the table: a larger one would push out several that are asked for more often.
+const SHARE_MAX: usize = 4;
+
+/// Places in the index: twice as many as the largest table has fields.
+const N_SLOTS: usize = 256;
+
+/// Places where a field may stand, from the one that its digest says.
+const WINDOW: usize = 4;
+
+/// Makes digests of values differ from those of names.
+const NAME_SEED: u64 = 0x6a09_e667_f3bc_c909;
+const VALUE_SEED: u64 = 0xbb67_ae85_84ca_a73b;
+
+/// The sending end of one direction of a connection.
+#[derive(Debug)]
+pub struct Encoder {
+    table: DynamicTable,
+    /// Where inserted fields are; nothing until the first.
+    slots: Option<Box<[Slot; N_SLOTS]>>,
+    /// Fields inserted so far, wrapping.
+    n_inserted: u16,
+    /// What the next block begins with.
+    update: Option<Update>,
+}
+
+/// A field that was inserted, perhaps gone since: what it says is only ever tried.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    tag: u16,
+    /// Fields inserted up to and with it.
+    serial: u16,
+}
+
+/// Changes of the maximum since the last block (section 4.2).
+#[derive(Clone, Copy, Debug)]
+struct Update {
+    lowest: usize,
+    last: usize,
+}
+
+impl Default for Encoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Encoder {
+    /// The peer's table is taken to be [`TABLE_DEFAULT`] until it says otherwise. Allocates nothing.
+    pub fn new() -> Self {
+        Self { table: DynamicTable::new(TABLE_MAX), slots: None, n_inserted: 0, update: None }
+    }
+
+    /// The peer's `SETTINGS_HEADER_TABLE_SIZE`, in bytes. It is followed from the next block on.
+    pub fn set_table_max(&mut self, max: usize) {
+        let last = max.min(TABLE_MAX);
+        let lowest = self.update.map_or(last, |update| update.lowest.min(last));
+        if self.update.is_some() || last != self.table.max() {
+            self.update = Some(Update { lowest, last });
+        }
+    }
+
+    /// Begins a block: says how large the table is from here on, if that changed. Comes before its first field.
+    pub fn begin(&mut self, out: &mut Vec<u8>) {
+        let Some(Update { lowest, last }) = self.update.take() else { return };
+        if lowest < last {
+            self.resize(lowest, out);
+        }
+        self.resize(last, out);
+    }
+
+    fn resize(&mut self, max: usize, out: &mut Vec<u8>) {
+        self.table.set_max(max);
+        integer::encode(max, 5, 0x20, out);
+    }
+
+    /// Appends one field, its name in lower case already.
+    pub fn encode(&mut self, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+        let digest = Digest::of(name);
+        let (index, usage) = match KnownName::find(name, &digest) {
+            Some(known) => {
+                if let Some(index) = known.index_with(value) {
+                    return integer::encode(index, 7, 0x80, out);
+                }
+                (usize::from(known.index), known.usage)
+            }
+            None => (0, Usage::Repeats),
+        };
+        match usage {
+            Usage::Repeats if dynamic_table::size_of(name, value) <= self.table.max() / SHARE_MAX => {
+                let hash = digest.mix(NAME_SEED).rotate_left(32) ^ Digest::of(value).mix(VALUE_SEED);
+                if let Some(age) = self.find(hash, name, value) {
+                    return integer::encode(STATIC.len() + 1 + age, 7, 0x80, out);
+                }
+                self.insert(hash, name, value);
+                integer::encode(index, 6, 0x40, out);
+            }
+            Usage::Repeats | Usage::Changes => integer::encode(index, 4, 0x00, out),
+            Usage::Secret => integer::encode(index, 4, 0x10, out),
+        }
+        if index == 0 {
+            put_string(name, out);
+        }
+        put_string(value, out);
+    }
+
+    /// How many fields were inserted after the one that has this name and value.
+    #[inline]
+    fn find(&self, hash: u64, name: &[u8], value: &[u8]) -> Option<usize> {
+        let slots = self.slots.as_ref()?;
+        (0..WINDOW).find_map(|step| {
+            let slot = slots[place(hash, step)];
+            if slot.tag != tag(hash) {
+                return None;
+            }
+            let age = usize::from(self.n_inserted.wrapping_sub(slot.serial));
+            (self.table.field(age) == Some((name, value))).then_some(age)
+        })
+    }
+
+    /// Inserts a field, and lets the oldest that the index knows in its window go.
+    fn insert(&mut self, hash: u64, name: &[u8], value: &[u8]) {
+        self.table.insert(name, value);
+        let slots = self.slots.get_or_insert_with(|| Box::new([Slot::default(); N_SLOTS]));
+        let n_inserted = self.n_inserted;
+        let oldest = (0..WINDOW)
+            .map(|step| place(hash, step))
+            .max_by_key(|at| n_inserted.wrapping_sub(slots[*at].serial))
+            .unwrap_or_default();
+        self.n_inserted = n_inserted.wrapping_add(1);
+        slots[oldest] = Slot { tag: tag(hash), serial: self.n_inserted };
+    }
+}
+
+#[inline]
+fn place(hash: u64, step: usize) -> usize {
+    (hash as usize).wrapping_add(step) % N_SLOTS
+}
+
+#[inline]
+fn tag(hash: u64) -> u16 {
+    (hash >> 16) as u16
+}
+
+#[inline]
+fn put_string(bytes: &[u8], out: &mut Vec<u8>) {
+    integer::encode(bytes.len(), 7, 0x00, out);
+    out.extend_from_slice(bytes);
+}
