@@ -37,10 +37,10 @@ impl HeadLimits {
     }
 }
 
-/// A plain decimal number: digits only, no leading zero, at most [`LENGTH_MAX`].
+/// The length that a `Content-Length` gives: digits only, no leading zero, below 2^63.
 ///
 /// A leading zero is legal in RFC 9110 section 8.6, but no sender writes one and some readers take it for octal.
-pub(crate) fn parse_length(value: &[u8]) -> Option<u64> {
+pub fn parse_length(value: &[u8]) -> Option<u64> {
     if value.is_empty() || value[0] == b'0' && value.len() > 1 {
         return None;
     }

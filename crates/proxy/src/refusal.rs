@@ -7,7 +7,7 @@
 use std::io::Write as _;
 
 use isobar_grpc::{Status, write_percent_encoded};
-use isobar_http1::{Reject, RejectKind};
+use isobar_http1::{Reject, RejectKind, reason_phrase};
 
 /// Why a request was not answered by an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -265,34 +265,6 @@ pub(crate) fn write_status_line(status: u16, out: &mut Vec<u8>) {
     out.push(b' ');
     out.extend_from_slice(reason_phrase(status).as_bytes());
     out.extend_from_slice(b"\r\n");
-}
-
-fn reason_phrase(status: u16) -> &'static str {
-    match status {
-        200 => "OK",
-        301 => "Moved Permanently",
-        302 => "Found",
-        303 => "See Other",
-        307 => "Temporary Redirect",
-        308 => "Permanent Redirect",
-        400 => "Bad Request",
-        403 => "Forbidden",
-        404 => "Not Found",
-        408 => "Request Timeout",
-        410 => "Gone",
-        413 => "Content Too Large",
-        414 => "URI Too Long",
-        429 => "Too Many Requests",
-        431 => "Request Header Fields Too Large",
-        500 => "Internal Server Error",
-        501 => "Not Implemented",
-        502 => "Bad Gateway",
-        503 => "Service Unavailable",
-        504 => "Gateway Timeout",
-        505 => "HTTP Version Not Supported",
-        // RFC 9112, section 4: the phrase may be empty; only the number counts.
-        _ => "",
-    }
 }
 
 #[cfg(test)]
