@@ -13,25 +13,7 @@ use isobar_tests::{Certificates, Isobar, Origin, one_service};
 /// Cases of httpwg 0.2.5.
 const N_CASES: usize = 107;
 
-/// Cases that fail, each with the reason. Both are the `h2` crate's doing; neither lets anything pass that should not.
-const MISSES: [(&str, &str); 2] = [
-    (
-        "RFC 9113 :: 4. http frames :: invalid header block fragment",
-        "a block of fields that ends within a field ends the connection, with PROTOCOL_ERROR where COMPRESSION_ERROR is \
-         asked for: the library has one error for all that is wrong with a block",
-    ),
-    (
-        "RFC 9113 :: 8. expressing http semantics in http2 :: sends headers frame with pseudo header in trailer",
-        "the library drops pseudo-fields of trailers before anybody sees them, and so the request goes on without them",
-    ),
-];
-
-/// A case that passes or not as time falls: it says GOAWAY, opens no stream, and wants a PING answered after that. The
-/// library closes a connection that was said to end and has no stream (RFC 9113, section 6.8, lets it), which comes
-/// after that answer only where both frames were read at once.
-const RACE: &str = "RFC 9113 :: 7. error codes :: sends goaway frame with unknown error code";
-
-/// The cases that failed, but for [`RACE`]; panics where one was lost.
+/// The cases that failed; panics where one was lost.
 fn failed_cases(address: SocketAddr) -> BTreeSet<String> {
     let mut httpwg = command("httpwg");
     // Its own patience is short, for a machine that does nothing else.
@@ -45,17 +27,13 @@ fn failed_cases(address: SocketAddr) -> BTreeSet<String> {
         let lines = text.lines().filter_map(|line| line.split_once(word));
         lines.map(|(_, name)| name.trim().to_owned()).collect::<BTreeSet<_>>()
     };
-    let (mut passed, mut failed) = (named("Test passed: "), named("Test failed: "));
-    failed.remove(RACE);
-    // A case that panics gets no line.
-    passed.insert(RACE.to_owned());
+    let (passed, failed) = (named("Test passed: "), named("Test failed: "));
     assert_eq!(passed.len() + failed.len(), N_CASES, "{text}");
     failed
 }
 
-fn assert_misses_only_what_is_explained(address: SocketAddr) {
-    let explained: BTreeSet<String> = MISSES.iter().map(|(name, _)| (*name).to_owned()).collect();
-    assert_eq!(failed_cases(address), explained, "left: what fails; right: what is explained");
+fn assert_passes(address: SocketAddr) {
+    assert_eq!(failed_cases(address), BTreeSet::new());
 }
 
 /// An endpoint that takes the whole of a request: an early answer would end streams before their mistake is made.
@@ -69,14 +47,14 @@ fn endpoint() -> Origin {
 }
 
 #[test]
-fn every_case_of_httpwg_passes_in_the_clear_but_for_those_that_are_explained() {
+fn every_case_of_httpwg_passes_in_the_clear() {
     let origin = endpoint();
     let isobar = Isobar::start(&one_service(&[origin.address], "", "")).expect_open();
-    assert_misses_only_what_is_explained(isobar.listener("web"));
+    assert_passes(isobar.listener("web"));
 }
 
 #[test]
-fn every_case_of_httpwg_passes_over_tls_but_for_those_that_are_explained() {
+fn every_case_of_httpwg_passes_over_tls() {
     let (origin, certificates) = (endpoint(), Certificates::for_localhost());
     let config = one_service(&[origin.address], &certificates.listener(&["web"], ""), "");
     let isobar = Isobar::start(&config).expect_open();
@@ -90,5 +68,5 @@ fn every_case_of_httpwg_passes_over_tls_but_for_those_that_are_explained() {
     let mut haproxy = command("haproxy");
     haproxy.arg("-db").arg("-f").arg(write(folder.path(), "haproxy.cfg", &text));
     let _haproxy = Program::start(haproxy).listening_at(address);
-    assert_misses_only_what_is_explained(address);
+    assert_passes(address);
 }

@@ -6,8 +6,6 @@
 use std::io;
 use std::task::{Context, Poll};
 
-use tokio::io::ReadBuf;
-
 use crate::h2::{CallerStream, EndpointStream};
 use crate::socket::Socket;
 use crate::tls_stream::TlsStream;
@@ -42,18 +40,6 @@ impl Stream {
             Self::Caller(stream) => stream.poll_gone(cx).is_ready(),
             Self::Plain(_) | Self::Tls(_) | Self::Endpoint(_) => false,
         }
-    }
-
-    /// As `poll_read`, for memory that need not be initialised.
-    pub(crate) fn poll_read_buf(
-        &mut self,
-        cx: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if let Self::Plain(socket) = self {
-            return socket.poll_read_buf(cx, into);
-        }
-        self.poll_read(cx, into.initialize_unfilled()).map_ok(|n| into.advance(n))
     }
 
     /// Ready when a read would not block: bytes, the end, or an error. Over TLS it may turn out that nothing is there

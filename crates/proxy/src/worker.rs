@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use isobar_core::{Draw, Instant};
-use isobar_http1::ResponseHead;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
@@ -19,7 +18,7 @@ use crate::buffer::Stock;
 use crate::clock::Clock;
 use crate::deadlines::Deadlines;
 use crate::generation::Handover;
-use crate::h2::{Servants, Shelf};
+use crate::h2::{OutputStock, Servants};
 use crate::listener::{Accepted, Acceptor, ListenerShared};
 use crate::scratch::Scratch;
 use crate::succession::Succession;
@@ -77,8 +76,8 @@ pub(crate) struct Worker {
     scratch: RefCell<Vec<Box<Scratch>>>,
     /// Streams of callers are served in these.
     pub(crate) servants: Servants,
-    /// Streams of callers work in these.
-    pub(crate) stream_memory: Rc<Shelf<ResponseHead>>,
+    /// Connections of HTTP/2 put what they send into these.
+    pub(crate) outputs: OutputStock,
     pub(crate) draw: RefCell<Draw>,
     n_connections: Arc<AtomicUsize>,
 }
@@ -103,7 +102,7 @@ impl Worker {
             stock: Stock::default(),
             scratch: RefCell::default(),
             servants: Servants::default(),
-            stream_memory: Rc::default(),
+            outputs: OutputStock::default(),
             draw: RefCell::new(Draw::new(inputs.seed)),
             n_connections: inputs.n_connections,
         }

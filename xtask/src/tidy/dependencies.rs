@@ -9,13 +9,16 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 const ALLOWED: [(&str, &[&str]); 13] = [
     ("isobar-core", &[]),
     ("isobar-http1", &[]),
-    ("isobar-http2", &[]),
+    ("isobar-http2", &["isobar-http1"]),
     ("isobar-grpc", &[]),
     ("isobar-config", &["isobar-core"]),
     ("isobar-tls", &["isobar-core", "isobar-config"]),
     ("isobar-discovery", &["isobar-core", "isobar-config"]),
     ("isobar-control", &["isobar-core", "isobar-grpc", "isobar-config", "isobar-tls", "isobar-discovery"]),
-    ("isobar-proxy", &["isobar-core", "isobar-http1", "isobar-grpc", "isobar-config", "isobar-tls"]),
+    (
+        "isobar-proxy",
+        &["isobar-core", "isobar-http1", "isobar-http2", "isobar-grpc", "isobar-config", "isobar-tls"],
+    ),
     (
         "isobar",
         &[

@@ -116,9 +116,9 @@ impl Call<'_> {
                 let maximum = self.service.pool.max_connections_per_endpoint;
                 let permit = Permit::take(&member.live, maximum).ok_or(NoUpstream::Full)?;
                 let (tls, timeout) = (self.cluster.tls.as_ref(), self.service.connect_timeout);
-                let clock = self.worker.clock;
+                let worker = &self.connection.listener.worker;
                 self.counters.connections.add(1);
-                links.open(&member.endpoint, &member.live, tls, permit, timeout, clock)
+                links.open(&member.endpoint, &member.live, tls, permit, timeout, worker)
             };
             if !std::mem::replace(&mut is_counted, true) {
                 self.count();

@@ -12,46 +12,51 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::hash::BuildHasherDefault;
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use h2::client::{self, SendRequest};
 use isobar_core::{Endpoint, Instant, Live};
-use isobar_http1::RequestHead;
+use isobar_http2::{Bounds, Connection, Reason};
 use isobar_tls::Originator;
 
-use super::memory::Shelf;
-use super::piece::Piece;
-use super::wire::Wire;
-use super::{CONNECTION_WINDOW, EndpointStream, SEND_BUFFER_MAX, SMALL_FRAME, STREAM_WINDOW};
-use crate::clock::Clock;
+use super::channel::{Channel, Drive, Held};
+use super::{CONNECTION_WINDOW, EndpointStream, STREAM_WINDOW};
+use crate::stream::Stream;
 use crate::upstream::{self, AddressHasher, ConnectError, IdleLimits, Permit};
+use crate::worker::Worker;
 
 /// Streams of one link at a time, whatever the endpoint allows: past it another connection moves more than another
 /// stream, and a connection that is lost takes no more than these with it.
-const STREAMS_MAX: usize = 256;
+const STREAMS_MAX: u32 = 256;
 
 /// Requests that may wait for one link while it is made: what most servers allow on it at least (RFC 9113, section 6.5.2).
 const WAITING_MAX: usize = 100;
 
-/// Bytes of an endpoint's header list: what its heads may have in HTTP/1.1 (64 KiB) and what fields cost beside it.
+/// Bytes of an endpoint's head or trailers: what they may have in HTTP/1.1 (64 KiB) and one more, so that too much is seen to
+/// be.
+const HEAD_BYTES_MAX: usize = 64 * 1024 + 1;
+
+/// The same as a list of fields, which cost something beside their bytes there.
 const HEADER_LIST_MAX: u32 = 80 * 1024;
 
-/// Small frames of DATA that wait for slow callers, for all of a link: one of them must not cost the others theirs, so as many as
-/// the link's window holds of messages of 16 bytes.
-const SMALL_FRAMES_MAX: usize = CONNECTION_WINDOW as usize / 16;
+/// Frames of CONTINUATION behind one of HEADERS.
+const CONTINUATIONS_MAX: usize = 64;
 
-/// Streams that were reset, remembered so that frames on their way are not taken for errors.
-const LOCAL_RESETS_MAX: usize = 256;
+const BOUNDS: Bounds = Bounds {
+    streams_max: STREAMS_MAX,
+    stream_window: STREAM_WINDOW,
+    connection_window: CONNECTION_WINDOW,
+    head_bytes: HEAD_BYTES_MAX,
+    header_list_max: HEADER_LIST_MAX,
+    continuations_max: CONTINUATIONS_MAX,
+};
 
 /// Why a link was not made; many requests may have waited for it.
 pub(crate) type LinkError = Rc<ConnectError>;
 
 /// See the module's page.
-#[derive(Debug)]
 pub(crate) struct Link {
     state: RefCell<State>,
     is_tls: bool,
@@ -61,24 +66,38 @@ pub(crate) struct Link {
     is_used: Cell<bool>,
     /// No more requests are put on it.
     is_retired: Cell<bool>,
-    /// Reads that brought something, counted on the wire.
-    n_heard: Rc<Cell<u64>>,
-    /// Its streams work in these.
-    pub(super) stream_memory: Shelf<RequestHead>,
-    clock: Clock,
+    worker: Rc<Worker>,
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link")
+            .field("state", &self.state)
+            .field("n_streams", &self.n_streams)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        if let State::Open(channel) = &*self.state.borrow() {
+            // Nobody will use it any more; its driver is to see that.
+            channel.wake_driver();
+        }
+    }
 }
 
 #[derive(Debug)]
 enum State {
     Opening(Vec<Waker>),
-    Open(SendRequest<Piece>),
+    Open(Rc<Channel>),
     Failed(LinkError),
     Closed,
 }
 
 impl Link {
-    fn new(is_tls: bool, clock: Clock) -> Rc<Self> {
-        let now = clock.now();
+    fn new(is_tls: bool, worker: &Rc<Worker>) -> Rc<Self> {
+        let now = worker.now();
         Rc::new(Self {
             state: RefCell::new(State::Opening(Vec::new())),
             is_tls,
@@ -87,9 +106,7 @@ impl Link {
             idle_since: Cell::new(now),
             is_used: Cell::new(false),
             is_retired: Cell::new(false),
-            n_heard: Rc::default(),
-            stream_memory: Shelf::default(),
-            clock,
+            worker: Rc::clone(worker),
         })
     }
 
@@ -100,17 +117,12 @@ impl Link {
     /// Counts a stream as ended.
     pub(super) fn release(&self) {
         self.n_streams.set(self.n_streams.get() - 1);
-        self.idle_since.set(self.clock.now());
+        self.idle_since.set(self.worker.now());
     }
 
     /// Lets it end with the streams that it has: a request on it was given up, so it may lead nowhere.
     pub(super) fn retire(&self) {
         self.is_retired.set(true);
-    }
-
-    /// A number that changes when anything comes from the endpoint.
-    pub(super) fn n_heard(&self) -> u64 {
-        self.n_heard.get()
     }
 
     /// Ready when it is open or never will be.
@@ -144,12 +156,9 @@ impl Link {
         if self.is_retired.get() {
             return false;
         }
-        match &mut *self.state.borrow_mut() {
+        match &*self.state.borrow() {
             State::Opening(_) => true,
-            // An error is a GOAWAY or the end. Pending means that a stream waits for its turn, so none is free.
-            State::Open(sender) => {
-                !matches!(sender.poll_ready(&mut Context::from_waker(Waker::noop())), Poll::Ready(Err(_)))
-            }
+            State::Open(channel) => channel.connection().is_open(),
             State::Failed(_) | State::Closed => false,
         }
     }
@@ -166,17 +175,16 @@ impl Link {
 
     /// Takes a stream; `None` where none is free.
     pub(crate) fn stream(self: &Rc<Self>) -> Option<(EndpointStream, bool)> {
-        let sender = match &*self.state.borrow() {
-            State::Open(sender)
-                if self.n_streams.get() < sender.current_max_send_streams().min(STREAMS_MAX) =>
-            {
-                sender.clone()
+        let held = match &*self.state.borrow() {
+            State::Open(channel) => {
+                let key = channel.connection().open()?;
+                Held::new(Rc::clone(channel), key)
             }
-            _ => return None,
+            State::Opening(_) | State::Failed(_) | State::Closed => return None,
         };
         self.n_streams.set(self.n_streams.get() + 1);
         let reused = self.is_used.replace(true);
-        Some((EndpointStream::new(Rc::clone(self), sender), reused))
+        Some((EndpointStream::new(Rc::clone(self), held), reused))
     }
 }
 
@@ -228,9 +236,9 @@ impl Links {
         tls: Option<&Originator>,
         permit: Permit,
         timeout: Duration,
-        clock: Clock,
+        worker: &Rc<Worker>,
     ) -> Rc<Link> {
-        let link = Link::new(tls.is_some(), clock);
+        let link = Link::new(tls.is_some(), worker);
         let mut all = self.by_endpoint.borrow_mut();
         let set = all
             .entry(upstream::key(live))
@@ -278,56 +286,61 @@ async fn drive(
         Ok(Err(error)) => return link.change(State::Failed(Rc::new(error))),
         Err(_) => return link.change(State::Failed(Rc::new(timed_out()))),
     };
-    let handshake = builder().handshake::<_, Piece>(Wire::to_endpoint(stream, Rc::clone(&link.n_heard)));
-    let (sender, connection) = match tokio::time::timeout_at(over, handshake).await {
-        Ok(Ok(made)) => made,
-        Ok(Err(error)) => return link.change(State::Failed(Rc::new(super::gone(error).into()))),
-        Err(_) => return link.change(State::Failed(Rc::new(timed_out()))),
+    let mut driven = {
+        let connection = Connection::client(BOUNDS, link.is_tls);
+        Driven { channel: Channel::new(connection, Rc::clone(&link.worker)), stream }
     };
-    let mut connection = pin!(connection);
     // Until the endpoint's first SETTINGS come no stream may be opened; every one of them says how many.
-    let greeted = poll_fn(|cx| match connection.as_mut().poll(cx) {
-        Poll::Ready(ended) => Poll::Ready(Err(ended)),
-        Poll::Pending if sender.current_max_send_streams() > 0 => Poll::Ready(Ok(())),
+    let greeted = poll_fn(|cx| match driven.poll(cx) {
+        Poll::Ready(()) => Poll::Ready(false),
+        Poll::Pending if driven.channel.connection().is_greeted() => Poll::Ready(true),
         Poll::Pending => Poll::Pending,
     });
     match tokio::time::timeout_at(over, greeted).await {
-        Ok(Ok(())) => link.change(State::Open(sender)),
-        Ok(Err(ended)) => {
-            tracing::debug!(endpoint = %endpoint.id, ?ended, "no HTTP/2 with the endpoint");
+        Ok(true) => link.change(State::Open(Rc::clone(&driven.channel))),
+        Ok(false) => {
+            tracing::debug!(endpoint = %endpoint.id, "no HTTP/2 with the endpoint");
             return link.change(State::Failed(Rc::new(ConnectError::NoHttp2)));
         }
         Err(_) => return link.change(State::Failed(Rc::new(timed_out()))),
     }
-    // The link holds what keeps the connection open: from here on it is held by who may use it, and by nobody else.
+    // From here on it is held by who may use it, and by nobody else.
     let link = {
         let weak = Rc::downgrade(&link);
         drop(link);
         weak
     };
-    if let Err(error) = connection.await {
-        tracing::debug!(endpoint = %endpoint.id, %error, "an HTTP/2 connection to an endpoint ended");
-    }
+    poll_fn(|cx| match driven.poll(cx) {
+        Poll::Pending if link.strong_count() == 0 => {
+            driven.channel.connection().fail(Reason::NO_ERROR);
+            driven.poll(cx)
+        }
+        polled => polled,
+    })
+    .await;
     if let Some(link) = link.upgrade() {
         link.change(State::Closed);
     }
+    tracing::debug!(endpoint = %endpoint.id, end = ?driven.channel.connection().end(), "an HTTP/2 connection to an endpoint ended");
     drop(permit);
+}
+
+/// A connection to an endpoint, and the socket that only its driver touches.
+struct Driven {
+    channel: Rc<Channel>,
+    stream: Stream,
+}
+
+impl Driven {
+    /// Ready when it is over.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.channel.be_driven_by(cx);
+        // An endpoint is trusted not to flood.
+        let drive = self.channel.poll_drive(cx, &mut self.stream, &mut Vec::new(), |_| Ok(()), |_| {});
+        if drive == Drive::Over { Poll::Ready(()) } else { Poll::Pending }
+    }
 }
 
 fn timed_out() -> ConnectError {
     std::io::Error::from(std::io::ErrorKind::TimedOut).into()
-}
-
-fn builder() -> client::Builder {
-    let mut builder = client::Builder::new();
-    builder
-        .enable_push(false)
-        .initial_max_send_streams(0)
-        .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_header_list_size(HEADER_LIST_MAX)
-        .max_send_buffer_size(SEND_BUFFER_MAX)
-        .max_concurrent_reset_streams(LOCAL_RESETS_MAX)
-        .data_frame_budget(SMALL_FRAMES_MAX * SMALL_FRAME);
-    builder
 }

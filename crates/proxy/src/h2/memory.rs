@@ -1,69 +1,28 @@
-//! The memory of streams, recycled between those of a worker or of a connection.
+//! Memory for what connections of HTTP/2 have to send, lent from wake to wake, so that a silent connection holds none.
 //!
-//! Invariants: what is taken is empty; at most [`SHELF_MAX`] are kept, none of them larger than [`KEEP_BYTES`].
+//! Invariant: at most [`KEPT_MAX`] are kept, none of them larger than [`KEEP_BYTES`].
 
 use std::cell::RefCell;
 
-use isobar_http1::{HeadProgress, RequestHead, ResponseHead};
+/// Memories that are kept: as many connections as a worker may have in the middle of something.
+const KEPT_MAX: usize = 64;
 
-/// Memories that are kept: as many as there are tasks that wait for streams.
-const SHELF_MAX: usize = 128;
+/// Twice what a connection lets wait.
+const KEEP_BYTES: usize = 128 * 1024;
 
-/// Capacity above which one is let go, so that a huge head does not stay in memory for ever.
-const KEEP_BYTES: usize = 16 * 1024;
-
-/// A stream's memory: what is encoded of one direction, and the head that is written in the other.
+/// Where they lie; one a worker.
 #[derive(Debug, Default)]
-pub(crate) struct StreamMemory<Head> {
-    /// The head that came as text, and lines around its chunks.
-    pub(super) lead: Vec<u8>,
-    pub(super) heading: Heading<Head>,
-}
+pub(crate) struct OutputStock(RefCell<Vec<Vec<u8>>>);
 
-/// Of a caller's stream.
-pub(crate) type CallerMemory = StreamMemory<ResponseHead>;
-
-/// Of a stream to an endpoint.
-pub(crate) type EndpointMemory = StreamMemory<RequestHead>;
-
-/// A head on its way out, before it is whole.
-#[derive(Debug, Default)]
-pub(super) struct Heading<Head> {
-    /// The part of a head that came.
-    pub(super) bytes: Vec<u8>,
-    pub(super) progress: HeadProgress,
-    pub(super) parsed: Head,
-}
-
-impl<Head> Heading<Head> {
-    /// Makes ready for another head; what was parsed stays to be looked at.
-    pub(super) fn restart(&mut self) {
-        self.bytes.clear();
-        self.progress = HeadProgress::default();
-    }
-}
-
-/// Where they lie.
-#[derive(Debug)]
-pub(crate) struct Shelf<Head>(RefCell<Vec<StreamMemory<Head>>>);
-
-impl<Head> Default for Shelf<Head> {
-    fn default() -> Self {
-        Self(RefCell::default())
-    }
-}
-
-impl<Head: Default> Shelf<Head> {
-    pub(super) fn take(&self) -> StreamMemory<Head> {
+impl OutputStock {
+    pub(super) fn take(&self) -> Vec<u8> {
         self.0.borrow_mut().pop().unwrap_or_default()
     }
 
-    pub(super) fn put(&self, mut memory: StreamMemory<Head>) {
-        let mut shelf = self.0.borrow_mut();
-        if shelf.len() < SHELF_MAX && memory.lead.capacity() + memory.heading.bytes.capacity() <= KEEP_BYTES {
-            memory.lead.clear();
-            memory.heading.restart();
-            shelf.push(memory);
+    pub(super) fn put(&self, memory: Vec<u8>) {
+        let mut stock = self.0.borrow_mut();
+        if stock.len() < KEPT_MAX && memory.capacity() <= KEEP_BYTES {
+            stock.push(memory);
         }
     }
 }

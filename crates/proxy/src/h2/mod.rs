@@ -2,15 +2,14 @@
 //!
 //! ```text
 //! caller --h2--> serve: a local task a connection, one more (of `servants`) a stream
-//!                  `-> CallerStream: fields -> head text, DATA -> body bytes ---> exchange
-//!                      HEADERS, DATA, trailers <- head text, body bytes <--------'  |
-//!                                                                                   v
-//!                                          endpoint <--h2-- EndpointStream <- the same the other way round
+//!                  `-> Channel (isobar_http2) <--> CallerStream: text of HTTP/1.1 <--> exchange
+//!                                                                                       ^
+//!                  endpoint <--h2-- link: Channel <--> EndpointStream <-----------------'
 //! ```
 //!
 //! A stream is one more kind of [`Stream`](crate::stream::Stream): what the exchange reads of it passes the strict
-//! parser of HTTP/1, so nothing that is refused there can come in here ([`translate`] refuses what the translation
-//! could hide).
+//! parser of HTTP/1, so nothing that is refused there can come in here (`isobar_http2` refuses what the translation could
+//! hide).
 //!
 //! Invariants: what a caller or an endpoint may send ahead is bounded by flow control, and capacity is given back only
 //! for what the exchange took; a message that was cut ends in a reset, never in an end; everything of a connection stays
@@ -18,33 +17,23 @@
 //! Limits: no server push, no priorities, extended CONNECT for WebSocket alone, no upgrade from HTTP/1.1 (`h2c` by `Upgrade`).
 
 mod caller_stream;
+mod channel;
 mod endpoint_stream;
 mod flood;
-mod frames;
-mod incoming;
-#[cfg(test)]
-#[path = "translate_laws.rs"]
-mod laws;
 mod link;
 mod memory;
-mod outgoing;
-mod piece;
 mod preface;
 mod servants;
 mod serve;
-mod translate;
-#[cfg(test)]
-mod translate_replay;
-mod wire;
 
 pub(crate) use caller_stream::CallerStream;
 pub(crate) use endpoint_stream::EndpointStream;
 pub(crate) use flood::CloseReason;
 pub(crate) use link::{Link, LinkError, Links};
-pub(crate) use memory::Shelf;
+pub(crate) use memory::OutputStock;
 pub(crate) use preface::{Preface, preface};
 pub(crate) use servants::Servants;
-pub(crate) use serve::{InProgress, serve};
+pub(crate) use serve::serve;
 
 /// Bytes of one stream that its sender may send ahead. A relay holds at most a buffer of a stream itself; twice that
 /// lets the next be on its way. Multiplied by the streams of a connection it is what a slow reader can make us hold.
@@ -54,20 +43,5 @@ pub(crate) const STREAM_WINDOW: u32 = 64 * 1024;
 /// exchanges are slow can take, whatever the number of its streams.
 pub(crate) const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
-/// Bytes that one stream may have waiting to be sent: what a full buffer of the relay needs, so that it is not cut in
-/// two.
-pub(crate) const SEND_BUFFER_MAX: usize = 64 * 1024;
-
-/// What a frame of DATA that is shorter than this falls short of it is counted against a budget of the library's, until the
-/// frame is read.
-const SMALL_FRAME: usize = 256;
-
 /// What a field costs in the header list beside its name and value (RFC 9113, section 6.5.2).
 const FIELD_OVERHEAD: usize = 32;
-
-fn gone(error: h2::Error) -> std::io::Error {
-    match error.into_io() {
-        Some(error) => error,
-        None => std::io::ErrorKind::ConnectionReset.into(),
-    }
-}

@@ -1,10 +1,6 @@
 //! Whether a connection in the clear begins with HTTP/2 (RFC 9113, section 3.4).
 
-/// The first bytes of every HTTP/2 connection: a request that no server of HTTP/1 takes.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// Its length.
-pub(super) const LEN: usize = PREFACE.len();
+use isobar_http2::PREFACE;
 
 /// What the first bytes of a connection say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

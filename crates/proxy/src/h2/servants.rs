@@ -11,15 +11,11 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use super::InProgress;
 use crate::connection::{self, Connection};
 use crate::worker::Worker;
 
 /// Tasks that wait for a stream: enough for a busy moment, little enough to forget after one.
 const WAITING_MAX: usize = 128;
-
-/// What a task serves.
-type Charge = (Connection, InProgress);
 
 /// The waiting tasks of a worker.
 #[derive(Default)]
@@ -29,13 +25,13 @@ pub(crate) struct Servants {
 
 #[derive(Default)]
 struct Servant {
-    charge: RefCell<Option<Charge>>,
+    charge: RefCell<Option<Connection>>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl Servants {
     /// Has a stream served in a task that waits, else in a new one.
-    pub(super) fn serve(&self, worker: &Rc<Worker>, charge: Charge) {
+    pub(super) fn serve(&self, worker: &Rc<Worker>, charge: Connection) {
         let Some(servant) = self.waiting.borrow_mut().pop() else {
             tokio::task::spawn_local(serve_each(Rc::clone(worker), charge));
             return;
@@ -48,7 +44,7 @@ impl Servants {
 }
 
 impl Servant {
-    async fn next(&self) -> Charge {
+    async fn next(&self) -> Connection {
         poll_fn(|cx| {
             if let Some(charge) = self.charge.borrow_mut().take() {
                 return Poll::Ready(charge);
@@ -61,12 +57,10 @@ impl Servant {
 }
 
 /// The task: serves `charge`, and then what it is given while it waits.
-async fn serve_each(worker: Rc<Worker>, mut charge: Charge) {
+async fn serve_each(worker: Rc<Worker>, mut charge: Connection) {
     let this = Rc::new(Servant::default());
     loop {
-        let (connection, in_progress) = charge;
-        connection::serve_one(connection).await;
-        drop(in_progress);
+        connection::serve_one(charge).await;
         {
             let mut waiting = worker.servants.waiting.borrow_mut();
             if waiting.len() >= WAITING_MAX {
