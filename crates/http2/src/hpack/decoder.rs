@@ -139,3 +139,27 @@ fn take_string<'a>(rest: &mut &'a [u8], scratch: &mut Scratch) -> Result<Option<
         Ok(Some(string))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_string_in_huffman_code_leaves_no_memory_behind() {
+        let mut decoder = Decoder::new(0);
+        // A length of 2000, and eight zeros ("0" is five bits of 0) for every five bytes.
+        let block = [&[0x00, 0x01, b'x', 0xff, 0xd1, 0x0e][..], &[0; 2000]].concat();
+        let mut shown = Vec::new();
+        assert_eq!(decoder.decode(&block, |_, value| shown = value.to_vec()), Ok(()));
+        assert_eq!(shown, [b'0'; 3200]);
+        assert!(decoder.scratch.bytes.capacity() <= SCRATCH_KEPT);
+    }
+
+    #[test]
+    fn nothing_is_allocated_before_the_first_literal() {
+        let mut decoder = Decoder::new(4096);
+        let mut n = 0;
+        assert_eq!(decoder.decode(&[0x82, 0x86, 0x84], |_, _| n += 1), Ok(()));
+        assert_eq!((n, decoder.scratch.bytes.capacity()), (3, 0));
+    }
+}
