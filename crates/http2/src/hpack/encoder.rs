@@ -216,3 +216,30 @@ fn put_string(bytes: &[u8], out: &mut Vec<u8>) {
     integer::encode(bytes.len(), 7, 0x00, out);
     out.extend_from_slice(bytes);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_stay_in_step_with_the_table_and_within_its_bound() {
+        let (mut encoder, mut out) = (Encoder::new(), Vec::new());
+        // More than the serial numbers of fields can count, most with the least size there is.
+        for round in 0..70_000_u32 {
+            if round % 1000 == 0 {
+                encoder.set_table_max([4096, 0, 300][round as usize / 1000 % 3]);
+            }
+            out.clear();
+            encoder.begin(&mut out);
+            let (name, value) = (round.to_be_bytes(), [b'v'; 40]);
+            let n_name = if round % 3 == 0 { 4 } else { 2 };
+            encoder.encode(&name[4 - n_name..], &value[..round as usize % 7 * 6], &mut out);
+            assert_eq!(encoder.digests.len(), encoder.table.len());
+            assert!(encoder.digests.capacity() <= N_SLOTS / 2);
+            for (age, digest) in encoder.digests.iter().enumerate().take(3) {
+                let (name, value) = encoder.table.field(age).expect("as many as there are digests");
+                assert_eq!(*digest, FieldDigest { name: Digest::of_ends(name), value: Digest::of(value) });
+            }
+        }
+    }
+}
