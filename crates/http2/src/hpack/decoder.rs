@@ -18,15 +18,37 @@ pub struct Decoder {
     table: DynamicTable,
     /// What a size update may ask for.
     table_max: usize,
-    /// Strings of the present field that had to be decoded, the name first.
-    scratch: Vec<u8>,
+    scratch: Scratch,
+}
+
+/// Strings of the present field that have no place of their own, the name first.
+#[derive(Debug, Default)]
+struct Scratch {
+    /// As long as it ever had to be, so that room in it is not cleared for every string.
+    bytes: Vec<u8>,
+    len: usize,
+}
+
+impl Scratch {
+    /// Room for `n` more bytes.
+    fn room(&mut self, n: usize) -> &mut [u8] {
+        let end = self.len + n;
+        if self.bytes.len() < end {
+            self.bytes.resize(end, 0);
+        }
+        &mut self.bytes[self.len..end]
+    }
 }
 
 impl Decoder {
     /// `table_max` is what the peer was told by `SETTINGS_HEADER_TABLE_SIZE`. The table starts with no more than
     /// [`TABLE_DEFAULT`], as the peer's does; a smaller maximum must be known to the peer before its first block.
     pub fn new(table_max: usize) -> Self {
-        Self { table: DynamicTable::new(table_max.min(TABLE_DEFAULT)), table_max, scratch: Vec::new() }
+        Self {
+            table: DynamicTable::new(table_max.min(TABLE_DEFAULT)),
+            table_max,
+            scratch: Scratch::default(),
+        }
     }
 
     /// Decodes one complete block. Every field is shown in order, name and value, and lives only during the call.
@@ -41,8 +63,8 @@ impl Decoder {
             };
             show(name, value);
         }
-        if self.scratch.capacity() > SCRATCH_KEPT {
-            self.scratch = Vec::new();
+        if self.scratch.bytes.capacity() > SCRATCH_KEPT {
+            self.scratch = Scratch::default();
         }
         Ok(())
     }
@@ -80,20 +102,21 @@ impl Decoder {
             return Err(HpackError::UpdateMisplaced);
         }
         let index = integer::decode(rest, if is_added { 6 } else { 4 })?;
-        self.scratch.clear();
+        self.scratch.len = 0;
         let name = match (index.checked_sub(1), index.checked_sub(STATIC.len() + 1)) {
             (None, _) => take_string(rest, &mut self.scratch)?,
             (Some(place), None) => STATIC.get(place).map(|field| field.0),
             (Some(_), Some(age)) => {
                 let known = self.table.field(age).ok_or(HpackError::IndexUnknown)?;
                 // A copy, because its entry may go when this one comes (section 4.4).
-                self.scratch.extend_from_slice(known.0);
+                self.scratch.room(known.0.len()).copy_from_slice(known.0);
+                self.scratch.len = known.0.len();
                 None
             }
         };
-        let name_len = self.scratch.len();
+        let name_len = self.scratch.len;
         let value = take_string(rest, &mut self.scratch)?;
-        let (decoded_name, decoded_value) = self.scratch.split_at(name_len);
+        let (decoded_name, decoded_value) = self.scratch.bytes[..self.scratch.len].split_at(name_len);
         let (name, value) = (name.unwrap_or(decoded_name), value.unwrap_or(decoded_value));
         if is_added {
             self.table.insert(name, value);
@@ -103,15 +126,40 @@ impl Decoder {
 }
 
 /// Takes a string off `rest`. One in Huffman code is appended to `scratch`, and `None` is returned.
-fn take_string<'a>(rest: &mut &'a [u8], scratch: &mut Vec<u8>) -> Result<Option<&'a [u8]>, HpackError> {
+#[inline]
+fn take_string<'a>(rest: &mut &'a [u8], scratch: &mut Scratch) -> Result<Option<&'a [u8]>, HpackError> {
     let is_huffman = rest.first().is_some_and(|first| first & 0x80 != 0);
     let len = integer::decode(rest, 7)?;
     let (string, behind) = rest.split_at_checked(len).ok_or(HpackError::Truncated)?;
     *rest = behind;
     if is_huffman {
-        huffman::decode(string, scratch)?;
+        scratch.len += huffman::decode(string, scratch.room(huffman::decoded_len_max(len)))?;
         Ok(None)
     } else {
         Ok(Some(string))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_string_in_huffman_code_leaves_no_memory_behind() {
+        let mut decoder = Decoder::new(0);
+        // A length of 2000, and eight zeros ("0" is five bits of 0) for every five bytes.
+        let block = [&[0x00, 0x01, b'x', 0xff, 0xd1, 0x0e][..], &[0; 2000]].concat();
+        let mut shown = Vec::new();
+        assert_eq!(decoder.decode(&block, |_, value| shown = value.to_vec()), Ok(()));
+        assert_eq!(shown, [b'0'; 3200]);
+        assert!(decoder.scratch.bytes.capacity() <= SCRATCH_KEPT);
+    }
+
+    #[test]
+    fn nothing_is_allocated_before_the_first_literal() {
+        let mut decoder = Decoder::new(4096);
+        let mut n = 0;
+        assert_eq!(decoder.decode(&[0x82, 0x86, 0x84], |_, _| n += 1), Ok(()));
+        assert_eq!((n, decoder.scratch.bytes.capacity()), (3, 0));
     }
 }

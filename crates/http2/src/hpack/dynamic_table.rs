@@ -65,6 +65,11 @@ impl DynamicTable {
         Some((name, behind.get(..entry.value_len as usize)?))
     }
 
+    /// How many fields there are.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Changes the maximum and evicts what is above it.
     pub(super) fn set_max(&mut self, max: usize) {
         self.max = max;

@@ -4,8 +4,9 @@
 //! say everything, and the tables here are made of them when this is compiled.
 //!
 //! # Limits
-//! Only decoding. Our encoder sends strings plainly: that is a copy, where coding them would cost a step for each byte
-//! here and again at the peer, to save a quarter of the bytes of fields that are mostly sent once a connection.
+//! Only decoding. Our encoder sends strings plainly, which is a copy. Coding them would cost a step for each byte here
+//! and another at the peer (decoding takes some 3 ns a byte, see `examples/hpack_cost.rs`), to save a quarter of the
+//! bytes of the few strings that a table does not save whole.
 
 use super::HpackError;
 
@@ -124,87 +125,96 @@ const fn short_codes() -> [Short; 1 << SHORT_MAX] {
     table
 }
 
-/// Bits of the input that were not decoded yet.
-struct Window {
-    /// From the highest bit on. Below `n` bits it holds those that follow in the input, or nothing.
-    bits: u64,
-    n: u32,
-}
-
-impl Window {
-    /// The next symbol, and the bits of its code; these may be more than there are.
-    #[inline]
-    fn symbol(&self) -> (usize, u32) {
-        let short = SHORT[(self.bits >> (64 - SHORT_MAX)) as usize];
-        if short.len != 0 {
-            (usize::from(short.symbol), u32::from(short.len))
-        } else {
-            long_symbol(self.bits >> 32)
-        }
-    }
-
-    #[inline]
-    fn skip(&mut self, len: u32) {
-        self.bits <<= len;
-        self.n -= len;
-    }
-}
-
 /// The symbol of a long code, `top` being the next 32 bits.
-fn long_symbol(top: u64) -> (usize, u32) {
+fn long_symbol(top: u64) -> (usize, usize) {
     let mut len = SHORT_MAX + 1;
     while top >= RANGES[len].to {
         len += 1;
     }
     let range = RANGES[len];
     let place = range.place + ((top - range.from) >> (32 - len)) as usize;
-    (usize::from(BY_CODE[place]), len as u32)
+    (usize::from(BY_CODE[place]), len)
 }
 
-/// Appends what `coded` stands for to `out`.
-pub(super) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), HpackError> {
-    out.reserve(coded.len() * 8 / LEN_MIN);
-    let mut window = Window { bits: 0, n: 0 };
-    let mut rest = coded;
-    while let Some(word) = rest.first_chunk::<8>() {
-        window.bits |= u64::from_be_bytes(*word) >> window.n;
-        let taken = (63 - window.n) / 8;
-        window.n += 8 * taken;
-        rest = &rest[taken as usize..];
-        while window.n >= LEN_MAX as u32 {
-            let (symbol, len) = window.symbol();
+/// Bits that a word read at any place holds, all of whose bytes are input.
+const WORD_BITS: usize = 57;
+/// Short codes that a word holds in any case.
+const BATCH: usize = WORD_BITS / SHORT_MAX;
+
+/// The input from the bit at `place` on, if eight bytes are left.
+#[inline]
+fn word_at(coded: &[u8], place: usize) -> Option<u64> {
+    let word = coded.get(place / 8..)?.first_chunk()?;
+    Some(u64::from_be_bytes(*word) << (place % 8))
+}
+
+/// Bytes that `coded_len` bytes of Huffman code stand for at most.
+pub(super) fn decoded_len_max(coded_len: usize) -> usize {
+    coded_len * 8 / LEN_MIN
+}
+
+/// Writes what `coded` stands for to the front of `room`, which has [`decoded_len_max`] bytes. Returns how many.
+pub(super) fn decode(coded: &[u8], room: &mut [u8]) -> Result<usize, HpackError> {
+    // Symbols that were decoded, and bits that stood for them.
+    let (mut n, mut place) = (0, 0);
+    while let Some(mut word) = word_at(coded, place)
+        && let Some(batch) = room[n..].first_chunk_mut::<BATCH>()
+    {
+        let mut n_short = 0;
+        for symbol in batch {
+            let short = SHORT[(word >> (64 - SHORT_MAX)) as usize];
+            if short.len == 0 {
+                break;
+            }
+            *symbol = short.symbol;
+            word <<= short.len;
+            place += usize::from(short.len);
+            n_short += 1;
+        }
+        n += n_short;
+        if n_short < BATCH {
+            let Some(word) = word_at(coded, place) else { break };
+            let (symbol, len) = long_symbol(word >> 32);
             if symbol == END {
                 return Err(HpackError::EndInString);
             }
-            out.push(symbol as u8);
-            window.skip(len);
+            room[n] = symbol as u8;
+            n += 1;
+            place += len;
         }
     }
-    decode_end(window, rest, out)
+    Ok(n + decode_end(&coded[place / 8..], place % 8, &mut room[n..])?)
 }
 
-/// Decodes the last bytes, and checks the padding.
-fn decode_end(mut window: Window, mut rest: &[u8], out: &mut Vec<u8>) -> Result<(), HpackError> {
+/// Decodes the last bytes, fewer than eight, from the bit at `place` on, and checks the padding.
+fn decode_end(coded: &[u8], mut place: usize, room: &mut [u8]) -> Result<usize, HpackError> {
+    // Behind the end the padding goes on, so that it is found to be a code that does not end.
+    let mut padded = [0xff; 16];
+    for (byte, from) in padded.iter_mut().zip(coded) {
+        *byte = *from;
+    }
+    let n_bits = 8 * coded.len();
+    let mut n = 0;
     loop {
-        while window.n <= 56
-            && let Some((&byte, behind)) = rest.split_first()
-        {
-            window.bits |= u64::from(byte) << (56 - window.n);
-            window.n += 8;
-            rest = behind;
+        let word = word_at(&padded, place).unwrap_or(u64::MAX);
+        let left = n_bits - place;
+        // No code of less than a byte is all ones.
+        if left < 8 && word.leading_ones() as usize >= left {
+            return Ok(n);
         }
-        // Behind the end the padding goes on, so that it is found to be a code that does not end.
-        let padding = u64::MAX.checked_shr(window.n).unwrap_or(0);
-        window.bits |= if rest.is_empty() { padding } else { 0 };
-        let (symbol, len) = window.symbol();
-        if len > window.n {
-            let is_padded = window.n < 8 && window.bits == u64::MAX;
-            return if is_padded { Ok(()) } else { Err(HpackError::BadPadding) };
+        let short = SHORT[(word >> (64 - SHORT_MAX)) as usize];
+        let (symbol, len) = match short.len {
+            0 => long_symbol(word >> 32),
+            len => (usize::from(short.symbol), usize::from(len)),
+        };
+        if len > left {
+            return Err(HpackError::BadPadding);
         }
         if symbol == END {
             return Err(HpackError::EndInString);
         }
-        out.push(symbol as u8);
-        window.skip(len);
+        room[n] = symbol as u8;
+        n += 1;
+        place += len;
     }
 }

@@ -61,16 +61,30 @@ impl KnownName {
     #[inline]
     pub(super) fn find(name: &[u8], digest: &Digest) -> Option<&'static Self> {
         let known = &KNOWN[usize::from(PLACES[place(digest, SEED)])];
-        (known.digest == *digest && (digest.len <= Digest::EXACT_MAX || known.name == name)).then_some(known)
+        (known.digest == *digest && (digest.is_exact() || known.name == name)).then_some(known)
     }
 
-    /// The index of the static field that has this name and `value`.
+    /// The index of the static field that has this name and the value whose digest is given.
     #[inline]
-    pub(super) fn index_with(&self, value: &[u8]) -> Option<usize> {
+    pub(super) fn index_with(&self, value: &Digest) -> Option<usize> {
         let from = usize::from(self.index).checked_sub(1)?;
-        let fields = STATIC.get(from..from + usize::from(self.n_values))?;
-        fields.iter().position(|field| field.1 == value).map(|at| from + 1 + at)
+        let values = VALUES.get(from..from + usize::from(self.n_values))?;
+        values.iter().position(|one| one == value).map(|at| from + 1 + at)
     }
+}
+
+/// The values of the static table, each of which its digest determines.
+static VALUES: [Digest; STATIC.len()] = values();
+
+const fn values() -> [Digest; STATIC.len()] {
+    let mut values = [Digest::of(b""); STATIC.len()];
+    let mut at = 0;
+    while at < STATIC.len() {
+        values[at] = Digest::of(STATIC[at].1);
+        assert!(values[at].is_exact(), "too long for its digest to determine it");
+        at += 1;
+    }
+    values
 }
 
 /// Few enough to be read often, and enough that a seed without collisions is soon found.
@@ -145,7 +159,7 @@ const fn n_known() -> usize {
 
 const fn known() -> [KnownName; N_KNOWN] {
     let nothing =
-        KnownName { name: b"", digest: Digest::of(b""), index: 0, n_values: 0, usage: Usage::Changes };
+        KnownName { name: b"", digest: Digest::of_ends(b""), index: 0, n_values: 0, usage: Usage::Changes };
     let mut known = [nothing; N_KNOWN];
     let mut n = 0;
     let mut at = 0;
@@ -159,7 +173,8 @@ const fn known() -> [KnownName; N_KNOWN] {
             } else {
                 Usage::Repeats
             };
-            known[n] = KnownName { name, digest: Digest::of(name), index: at as u8 + 1, n_values: 0, usage };
+            known[n] =
+                KnownName { name, digest: Digest::of_ends(name), index: at as u8 + 1, n_values: 0, usage };
             n += 1;
         }
         known[n - 1].n_values += 1;
@@ -169,7 +184,7 @@ const fn known() -> [KnownName; N_KNOWN] {
     while at < CHANGES.len() {
         let name = CHANGES[at];
         if !is_static(name) {
-            known[n] = KnownName { name, digest: Digest::of(name), ..nothing };
+            known[n] = KnownName { name, digest: Digest::of_ends(name), ..nothing };
             n += 1;
         }
         at += 1;
@@ -216,10 +231,10 @@ mod tests {
     #[test]
     fn every_static_field_is_found_under_the_first_index_that_has_it() {
         for (at, (name, value)) in STATIC.iter().enumerate() {
-            let found = KnownName::find(name, &Digest::of(name)).expect("a known name");
-            assert_eq!(found.index_with(value), Some(at + 1));
+            let found = KnownName::find(name, &Digest::of_ends(name)).expect("a known name");
+            assert_eq!(found.index_with(&Digest::of(value)), Some(at + 1));
             assert_eq!(STATIC[usize::from(found.index) - 1].0, *name);
-            assert_eq!(found.index_with(b"no value of the table"), None);
+            assert_eq!(found.index_with(&Digest::of(b"no value of the table")), None);
         }
     }
 
@@ -229,27 +244,27 @@ mod tests {
             for at in 0..known.name.len() {
                 let mut other = known.name.to_vec();
                 other[at] ^= 1;
-                let found = KnownName::find(&other, &Digest::of(&other));
+                let found = KnownName::find(&other, &Digest::of_ends(&other));
                 assert!(found.is_none_or(|found| found.name == other), "{found:?}");
                 assert!(
-                    KnownName::find(&other[..at], &Digest::of(&other[..at]))
+                    KnownName::find(&other[..at], &Digest::of_ends(&other[..at]))
                         .is_none_or(|found| found.name == &other[..at])
                 );
             }
         }
-        assert!(KnownName::find(b"", &Digest::of(b"")).is_none());
-        assert!(KnownName::find(b"x-unknown", &Digest::of(b"x-unknown")).is_none());
+        assert!(KnownName::find(b"", &Digest::of_ends(b"")).is_none());
+        assert!(KnownName::find(b"x-unknown", &Digest::of_ends(b"x-unknown")).is_none());
     }
 
     #[test]
     fn secrets_and_what_changes_are_known_as_such() {
         for (names, usage) in [(&CHANGES[..], Usage::Changes), (&SECRET, Usage::Secret)] {
             for name in names {
-                assert_eq!(KnownName::find(name, &Digest::of(name)).expect("a known name").usage, usage);
+                assert_eq!(KnownName::find(name, &Digest::of_ends(name)).expect("a known name").usage, usage);
             }
         }
         assert_eq!(
-            KnownName::find(b"user-agent", &Digest::of(b"user-agent")).expect("a known name").usage,
+            KnownName::find(b"user-agent", &Digest::of_ends(b"user-agent")).expect("a known name").usage,
             Usage::Repeats
         );
     }
