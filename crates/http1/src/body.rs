@@ -91,7 +91,15 @@ impl BodyDecoder {
                     let Some(chunk) = chunk else { return Ok(BodyStep::NeedMore { consumed: at }) };
                     self.state = self.begin_chunk(chunk)?;
                 }
-                State::PayloadEnd | State::PayloadEndLf | State::Trailers => {
+                State::Trailers => {
+                    let (n_read, is_over) = self.trailers.advance(&input[at..])?;
+                    at += n_read;
+                    if !is_over {
+                        return Ok(BodyStep::NeedMore { consumed: at });
+                    }
+                    self.state = State::Done;
+                }
+                State::PayloadEnd | State::PayloadEndLf => {
                     let Some(&byte) = input.get(at) else { return Ok(BodyStep::NeedMore { consumed: at }) };
                     self.state = self.step(byte)?;
                     at += 1;
@@ -137,15 +145,14 @@ impl BodyDecoder {
         BodyStep::Data { start: at, end: at + taken as usize }
     }
 
-    /// One byte of the framing behind a chunk's payload or behind the last chunk.
-    fn step(&mut self, byte: u8) -> Result<State, Reject> {
+    /// One byte of the framing behind a chunk's payload.
+    fn step(&self, byte: u8) -> Result<State, Reject> {
         match (self.state, byte) {
             (State::PayloadEnd, b'\r') => Ok(State::PayloadEndLf),
             (State::PayloadEnd, b'\n') => Err(Reject::BareLf),
             (State::PayloadEnd, _) => Err(Reject::BadChunkEnd),
             (State::PayloadEndLf, b'\n') => Ok(State::ChunkLine(ChunkLine::default())),
-            (State::PayloadEndLf, _) => Err(Reject::BareCr),
-            (_, byte) => Ok(if self.trailers.step(byte)? { State::Done } else { State::Trailers }),
+            _ => Err(Reject::BareCr),
         }
     }
 

@@ -6,6 +6,7 @@ const TOKEN: u8 = 1;
 const VALUE: u8 = 2;
 const TARGET: u8 = 4;
 const HOST: u8 = 8;
+const LOWER: u8 = 16;
 
 static CLASSES: [u8; 256] = classes();
 
@@ -17,6 +18,9 @@ const fn classes() -> [u8; 256] {
         let mut class = 0;
         if b.is_ascii_alphanumeric() || is_one_of(b, b"!#$%&'*+-.^_`|~") {
             class |= TOKEN;
+            if !b.is_ascii_uppercase() {
+                class |= LOWER;
+            }
         }
         if b == b'\t' || (b >= 0x20 && b != 0x7f) {
             class |= VALUE;
@@ -50,6 +54,30 @@ const fn is_one_of(b: u8, set: &[u8]) -> bool {
 /// Whether `bytes` is a token: one or more of the characters of RFC 9110 section 5.6.2.
 pub fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&b| is_token_byte(b))
+}
+
+/// Whether `bytes` is a token without letters in upper case, as HTTP/2 wants the names of fields.
+pub fn is_lower_token(bytes: &[u8]) -> bool {
+    // Without a branch for each byte: nearly every name is one.
+    !bytes.is_empty() && bytes.iter().fold(LOWER, |common, &b| common & CLASSES[usize::from(b)]) != 0
+}
+
+/// Whether `bytes` may hold a control character: never false where one is.
+///
+/// Looks at eight bytes at a time, so it costs little where a table of classes is asked anyway before anything is refused.
+#[inline]
+pub fn may_hold_control(bytes: &[u8]) -> bool {
+    const LOW: u64 = 0x2020_2020_2020_2020;
+    const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+    let has = |word: u64| word.wrapping_sub(LOW) & !word & HIGH_BITS != 0;
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        // The last word overlaps the one before it, which costs less than a rest of single bytes.
+        let (words, _) = bytes.as_chunks::<8>();
+        return has(u64::from_ne_bytes(*first))
+            || has(u64::from_ne_bytes(*last))
+            || words.iter().any(|word| has(u64::from_ne_bytes(*word)));
+    }
+    bytes.iter().any(|&b| b < 0x20)
 }
 
 #[inline]

@@ -36,12 +36,7 @@ impl FieldScan {
     pub(crate) fn advance(&mut self, bytes: &[u8], n_max: usize) -> Result<(usize, bool), Reject> {
         let mut at = 0;
         while at < bytes.len() {
-            // Most bytes change nothing.
-            at += match self.state {
-                FieldState::Name => token_run(&bytes[at..]),
-                FieldState::Value => value_run(&bytes[at..]),
-                _ => 0,
-            };
+            at += self.run(&bytes[at..]);
             if at == bytes.len() {
                 break;
             }
@@ -52,6 +47,16 @@ impl FieldScan {
             }
         }
         Ok((at, false))
+    }
+
+    /// How many of the bytes change nothing, which is true of most.
+    #[inline]
+    pub(crate) fn run(&self, bytes: &[u8]) -> usize {
+        match self.state {
+            FieldState::Name => token_run(bytes),
+            FieldState::Value => value_run(bytes),
+            FieldState::Start | FieldState::ValueCr | FieldState::End => 0,
+        }
     }
 
     /// Judges one byte.

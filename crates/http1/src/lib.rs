@@ -37,7 +37,7 @@ mod trailers;
 pub use authority::{authority_host, is_authority};
 pub use body::{BodyDecoder, BodyStep};
 pub use chunk_line::{CHUNK_HEAD_MAX, chunk_head};
-pub use class::is_token;
+pub use class::{is_lower_token, is_token, may_hold_control};
 pub use field::Field;
 pub use framing::{Framing, HeadLimits, parse_length};
 pub use header_id::HeaderId;

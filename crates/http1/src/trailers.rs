@@ -27,23 +27,36 @@ pub(crate) struct Trailers {
 }
 
 impl Trailers {
-    /// Takes one byte of the section; true with its last one.
-    pub(crate) fn step(&mut self, byte: u8) -> Result<bool, Reject> {
-        self.n_bytes += 1;
-        let event = self.scan.step(byte, N_TRAILERS_MAX)?;
-        if self.n_bytes > TRAILER_BYTES_MAX {
-            return Err(Reject::TrailersTooLarge);
-        }
+    /// Takes bytes of the section, up to its last one: how many, and whether that was there.
+    pub(crate) fn advance(&mut self, bytes: &[u8]) -> Result<(usize, bool), Reject> {
         if self.lines.capacity() == 0 {
             self.lines.reserve(ROOM);
         }
-        self.lines.push(byte);
-        match event {
-            FieldEvent::Nothing => {}
-            FieldEvent::Line => self.finish_line(),
-            FieldEvent::Section => self.lines.truncate(self.line_start),
+        // One byte past the bound shows that it is passed.
+        let bytes = &bytes[..bytes.len().min(TRAILER_BYTES_MAX + 1 - self.n_bytes)];
+        let (mut at, mut copied) = (0, 0);
+        while at < bytes.len() {
+            at += self.scan.run(&bytes[at..]);
+            let Some(&byte) = bytes.get(at) else { break };
+            let event = self.scan.step(byte, N_TRAILERS_MAX)?;
+            at += 1;
+            if event == FieldEvent::Nothing || self.n_bytes + at > TRAILER_BYTES_MAX {
+                continue;
+            }
+            self.lines.extend_from_slice(&bytes[copied..at]);
+            copied = at;
+            if event == FieldEvent::Section {
+                self.lines.truncate(self.line_start);
+                return Ok((at, true));
+            }
+            self.finish_line();
         }
-        Ok(event == FieldEvent::Section)
+        self.n_bytes += bytes.len();
+        if self.n_bytes > TRAILER_BYTES_MAX {
+            return Err(Reject::TrailersTooLarge);
+        }
+        self.lines.extend_from_slice(&bytes[copied..]);
+        Ok((bytes.len(), false))
     }
 
     /// Complete lines `name: value\r\n`.
@@ -94,13 +107,26 @@ const FORBIDDEN: &[&[u8]] = &[
     b"www-authenticate",
 ];
 
+/// No name that is looked for as a whole is longer.
+const NAME_MAX: usize = 64;
+
 fn is_forbidden(name: &[u8]) -> bool {
-    // As a gateway would read it that makes variables of field names.
-    let name: Vec<u8> = name.iter().map(|b| if *b == b'_' { b'-' } else { b.to_ascii_lowercase() }).collect();
-    // How a gRPC call ended is known at its end.
-    !matches!(HeaderId::of(&name), HeaderId::Other | HeaderId::GrpcStatus)
-        || FORBIDDEN.contains(&name.as_slice())
-        || name.starts_with(b"x-forwarded-")
-        || name.starts_with(b"sec-")
-        || name.starts_with(b"access-control-")
+    // As a gateway would read it that makes variables of field names. Of a longer name the beginning is enough.
+    let mut start = [0; NAME_MAX];
+    let start = &mut start[..name.len().min(NAME_MAX)];
+    for (place, &byte) in start.iter_mut().zip(name) {
+        *place = if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    }
+    if start.len() == name.len() {
+        match HeaderId::of(start) {
+            // How a gRPC call ended is known at its end.
+            HeaderId::GrpcStatus => return false,
+            HeaderId::Other if FORBIDDEN.contains(&&*start) => return true,
+            HeaderId::Other => {}
+            _ => return true,
+        }
+    }
+    [&b"x-forwarded-"[..], b"x-isobar-", b"sec-", b"access-control-"]
+        .iter()
+        .any(|prefix| start.starts_with(prefix))
 }
