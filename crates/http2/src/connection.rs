@@ -39,8 +39,10 @@ pub(crate) const GIVEN_UP_MAX: usize = 256;
 /// Places for streams that are kept while there is none.
 const SLOTS_KEPT: usize = 16;
 
-/// Memories of streams that are kept for the next.
-const SPARE_MAX: usize = 16;
+/// Memories of streams that are kept for the next: few where there are many connections that do nothing, many where there
+/// are few and busy ones.
+const SPARE_MAX_OF_CALLER: usize = 16;
+const SPARE_MAX_TO_ENDPOINT: usize = 128;
 
 /// Capacity above which a memory is let go, so that a huge head does not stay for ever.
 const SPARE_BYTES_MAX: usize = 2 * 1024;
@@ -395,11 +397,11 @@ impl Connection {
         if self.n_streams == 0 && self.slots.len() > SLOTS_KEPT {
             (self.slots, self.free, self.by_id) = (Vec::new(), Vec::new(), Vec::new());
         }
-        let (mut text, mut body) = (slot.receiving.text, slot.receiving.body);
-        if self.spare.len() < SPARE_MAX && text.capacity() + body.capacity() <= SPARE_BYTES_MAX {
-            text.clear();
-            body.clear();
-            self.spare.push(Memory { text, body });
+        let mut memory = slot.receiving.into_memory();
+        let spare_max = if self.is_server() { SPARE_MAX_OF_CALLER } else { SPARE_MAX_TO_ENDPOINT };
+        if self.spare.len() < spare_max && memory.capacity() <= SPARE_BYTES_MAX {
+            memory.clear();
+            self.spare.push(memory);
         }
     }
 }

@@ -22,6 +22,9 @@ pub enum BodyForm {
     Chunked,
 }
 
+/// Room that a text begins with: that of most heads.
+const HEAD_ROOM: usize = 512;
+
 /// What a block of fields is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -114,6 +117,7 @@ impl<'a> Inbound<'a> {
         bytes_max: usize,
     ) -> Self {
         pseudo.clear();
+        out.reserve(HEAD_ROOM);
         let out_max = out.len().saturating_add(bytes_max);
         Self {
             kind,
@@ -433,7 +437,6 @@ pub(crate) fn put_decimal(mut number: u64, out: &mut Vec<u8>) {
 }
 
 fn line(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
-    out.reserve(name.len() + value.len() + 4);
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);

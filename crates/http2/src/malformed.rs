@@ -1,6 +1,6 @@
 //! What makes a message malformed (RFC 9113, section 8).
 
-use isobar_http1::is_token;
+use isobar_http1::{is_lower_token, may_hold_control};
 use memchr::memchr3;
 
 /// A message that RFC 9113, section 8 calls malformed.
@@ -48,14 +48,14 @@ impl Malformed {
 
 /// Section 8.2.1.
 pub(crate) fn check_name(name: &[u8]) -> Result<(), Malformed> {
-    let is_right = is_token(name) && !name.iter().any(u8::is_ascii_uppercase);
-    if is_right { Ok(()) } else { Err(Malformed::Name) }
+    if is_lower_token(name) { Ok(()) } else { Err(Malformed::Name) }
 }
 
 /// What a line of text could hide.
 pub(crate) fn check_value(value: &[u8]) -> Result<(), Malformed> {
     let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    if memchr3(b'\r', b'\n', 0, value).is_some() || is_blank(value.first()) || is_blank(value.last()) {
+    let ends_line = may_hold_control(value) && memchr3(b'\r', b'\n', 0, value).is_some();
+    if ends_line || is_blank(value.first()) || is_blank(value.last()) {
         return Err(Malformed::Value);
     }
     Ok(())

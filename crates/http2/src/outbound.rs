@@ -3,7 +3,7 @@
 //! Invariants: names go in lower case; fields of the connection and of framing, which HTTP/2 says otherwise, stay behind.
 //! What else must not go on is gone already.
 
-use isobar_http1::{Field, HeaderId, RequestHead, ResponseHead};
+use isobar_http1::{Field, HeaderId, RequestHead, ResponseHead, is_lower_token};
 use memchr::memchr;
 
 use crate::hpack::Encoder;
@@ -89,13 +89,12 @@ impl Outbound<'_> {
     }
 
     fn named(&mut self, name: &[u8], value: &[u8]) {
-        if name.iter().any(u8::is_ascii_uppercase) {
-            self.name.clear();
-            self.name.extend(name.iter().map(u8::to_ascii_lowercase));
-            self.encoder.encode(self.name, value, self.out);
-        } else {
-            self.encoder.encode(name, value, self.out);
+        if is_lower_token(name) {
+            return self.encoder.encode(name, value, self.out);
         }
+        self.name.clear();
+        self.name.extend(name.iter().map(u8::to_ascii_lowercase));
+        self.encoder.encode(self.name, value, self.out);
     }
 }
 

@@ -273,35 +273,31 @@ impl Connection {
     }
 
     fn ask(&mut self, key: Key, bytes: &[u8]) -> Result<Option<usize>, WriteError> {
-        let Role::Client { head, https } = &mut self.role else { return Ok(None) };
-        let https = *https;
+        let Role::Client { head, .. } = &mut self.role else { return Ok(None) };
         let parsed = head.parse(bytes, &mut HeadProgress::default(), &LIMITS);
         let Some(n) = parsed.map_err(|reject| WriteError::Invalid(reject.reason()))? else { return Ok(None) };
-        let mut head = std::mem::take(head);
-        let text = &bytes[..n];
         let id = self.number(key);
+        let Role::Client { head, https } = &self.role else { return Ok(None) };
+        let text = &bytes[..n];
         let asked = head.upgrade.is_some_and(|name| name.of(text).eq_ignore_ascii_case(b"websocket"));
         let websocket_key = head.find(HeaderId::SecWebSocketKey, text).filter(|_| asked);
         let is_tunnel = websocket_key.is_some();
         let framing = if is_tunnel { Framing::UntilClose } else { head.framing };
         let ends = matches!(framing, Framing::None | Framing::Length(0));
+        let method = if is_tunnel { Method::Get } else { head.method };
         let at = self.out.len();
         frame::put_head(kind::HEADERS, 0, id, 0, &mut self.out);
         let mut outbound = Outbound { encoder: &mut self.encoder, name: &mut self.name, out: &mut self.out };
-        outbound.request(&head, text, https, is_tunnel);
+        outbound.request(head, text, *https, is_tunnel);
         self.close_block(at, id, ends);
         let slot = self.slot(key);
         slot.asked = websocket_key.map(<[u8]>::to_vec);
-        slot.method = if is_tunnel { Method::Get } else { head.method };
+        slot.method = method;
         slot.sending = if ends {
             Sending::Ended
         } else {
             Sending::Body { decoder: BodyDecoder::new(framing), payload: 0 }
         };
-        head.fields.clear();
-        if let Role::Client { head: place, .. } = &mut self.role {
-            *place = head;
-        }
         Ok(Some(n))
     }
 }

@@ -67,7 +67,7 @@ impl Receiving {
             text_read: 0,
             body: memory.body,
             body_read: 0,
-            trailers: Vec::new(),
+            trailers: memory.trailers,
             form: BodyForm::None,
             has_head: false,
             is_complete: false,
@@ -81,6 +81,11 @@ impl Receiving {
     /// Payload that waits to be read.
     pub(crate) fn n_waiting(&self) -> usize {
         self.body.len() - self.body_read
+    }
+
+    /// Its memory, when it is of no more use.
+    pub(crate) fn into_memory(self) -> Memory {
+        Memory { text: self.text, body: self.body, trailers: self.trailers }
     }
 
     fn has_text(&self) -> bool {
@@ -211,6 +216,20 @@ pub(crate) enum Sending {
 pub(crate) struct Memory {
     pub(crate) text: Vec<u8>,
     pub(crate) body: Vec<u8>,
+    pub(crate) trailers: Vec<u8>,
+}
+
+impl Memory {
+    /// Its size in bytes.
+    pub(crate) fn capacity(&self) -> usize {
+        self.text.capacity() + self.body.capacity() + self.trailers.capacity()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.text.clear();
+        self.body.clear();
+        self.trailers.clear();
+    }
 }
 
 /// A stream that somebody holds.

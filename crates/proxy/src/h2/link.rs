@@ -117,7 +117,9 @@ impl Link {
     /// Counts a stream as ended.
     pub(super) fn release(&self) {
         self.n_streams.set(self.n_streams.get() - 1);
-        self.idle_since.set(self.worker.now());
+        if self.n_streams.get() == 0 {
+            self.idle_since.set(self.worker.now());
+        }
     }
 
     /// Lets it end with the streams that it has: a request on it was given up, so it may lead nowhere.
