@@ -51,7 +51,7 @@ impl FieldScan {
 
     /// How many of the bytes change nothing, which is true of most.
     #[inline]
-    pub(crate) fn run(&self, bytes: &[u8]) -> usize {
+    pub(crate) fn run(self, bytes: &[u8]) -> usize {
         match self.state {
             FieldState::Name => token_run(bytes),
             FieldState::Value => value_run(bytes),
