@@ -177,6 +177,30 @@ fn a_caller_that_takes_nothing_is_sent_its_window_and_no_more() {
 }
 
 #[test]
+fn heads_that_a_caller_does_not_take_stop_it_from_asking_and_nothing_is_lost() {
+    let field = "y".repeat(60_000);
+    let origin = Origin::start(move |visit| {
+        while visit.head().is_some() {
+            visit.send(format!("HTTP/1.1 200 OK\r\nx-large: {field}\r\ncontent-length: 0\r\n\r\n"));
+        }
+    });
+    let isobar = start(&origin);
+    let mut caller = Http2::connect(isobar.listener("web"), &[]);
+    // Some 6 MB of heads, more than sockets hold, of which none is read before the last was asked for.
+    for place in 0..100 {
+        caller.request(place * 2 + 1, "GET", "/", &[], true);
+    }
+    let mut answered = std::collections::BTreeSet::new();
+    while answered.len() < 100 {
+        answered.insert(caller.wait_for(kind::HEADERS).stream);
+    }
+    caller.request(201, "GET", "/", &[], true);
+    assert_eq!(caller.wait_for(kind::HEADERS).stream, 201);
+    drop(caller);
+    isobar.assert_no_leak();
+}
+
+#[test]
 fn what_is_malformed_is_reset_and_counted_and_the_connection_serves_on() {
     let origin = Origin::echoing();
     let isobar = start(&origin);

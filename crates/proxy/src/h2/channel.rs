@@ -42,8 +42,10 @@ impl std::fmt::Debug for Channel {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Drive {
     Open,
-    /// It is over, and everything that was to be said is in the socket, or cannot be sent any more.
-    Over,
+    /// It is over, and everything that was to be said is in the socket.
+    Said,
+    /// The socket is of no more use.
+    Lost,
 }
 
 impl Channel {
@@ -102,29 +104,36 @@ impl Channel {
             self.connection().receive(&bytes, &mut look);
         }
         let mut is_socket_open = true;
-        for turn in 0.. {
-            if turn == READS_PER_WAKE {
+        let mut n_reads = 0;
+        while self.receive(cx, stream, &mut look, &mut is_socket_open) {
+            n_reads += 1;
+            if n_reads == READS_PER_WAKE {
                 self.wake_driver();
-                break;
-            }
-            if !self.receive(cx, stream, &mut look, &mut is_socket_open) {
                 break;
             }
         }
         self.wake_touched();
+        let was_stuffed = self.connection().is_stuffed();
         let is_flushed = match self.poll_send(cx, stream, &mut sent) {
             Poll::Ready(Ok(())) => true,
             Poll::Ready(Err(_)) => {
                 self.lose();
-                return Drive::Over;
+                return Drive::Lost;
             }
             Poll::Pending => false,
         };
         if !is_socket_open {
             self.lose();
-            return Drive::Over;
+            return Drive::Lost;
         }
-        if is_flushed && self.connection().end().is_some() { Drive::Over } else { Drive::Open }
+        if is_flushed && self.connection().end().is_some() {
+            return Drive::Said;
+        }
+        if was_stuffed && !self.connection().is_stuffed() {
+            // Nobody has asked the socket for what comes meanwhile.
+            self.wake_driver();
+        }
+        Drive::Open
     }
 
     /// Receives once; false when nothing more is there.

@@ -339,7 +339,7 @@ impl Driven {
         self.channel.be_driven_by(cx);
         // An endpoint is trusted not to flood.
         let drive = self.channel.poll_drive(cx, &mut self.stream, &mut Vec::new(), |_| Ok(()), |_| {});
-        if drive == Drive::Over { Poll::Ready(()) } else { Poll::Pending }
+        if drive == Drive::Open { Poll::Pending } else { Poll::Ready(()) }
     }
 }
 

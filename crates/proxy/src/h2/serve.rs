@@ -16,6 +16,7 @@ use isobar_http2::{Bounds, Connection, Reason};
 use super::channel::{Channel, Drive, Held};
 use super::flood::{CloseReason, Meter};
 use super::{CONNECTION_WINDOW, CallerStream, FIELD_OVERHEAD, STREAM_WINDOW};
+use crate::buffer::Buffer;
 use crate::connection::Trunk;
 use crate::plan::ListenerPlan;
 use crate::stream::Stream;
@@ -37,7 +38,7 @@ pub(crate) async fn serve(stream: Stream, trunk: Trunk, first: Vec<u8>) {
     };
     let channel = Channel::new(connection, Rc::clone(&trunk.listener.worker));
     let (stage, meter, verdict) = (Stage::Greeting, Meter::default(), None);
-    let mut served = Served { channel, stream, first, trunk, is_tls, meter, verdict, stage };
+    let mut served = Served { channel, stream, first, trunk, is_tls, meter, verdict, stage, n_discarded: 0 };
     poll_fn(|cx| served.poll(cx)).await;
 }
 
@@ -66,6 +67,8 @@ enum Stage {
     Leaving,
     /// Nothing is in flight any more; the deadline is the end.
     LastWords,
+    /// It is over for a mistake, which the caller was told; the deadline is the end.
+    Ended,
 }
 
 /// A connection while it lives.
@@ -80,6 +83,8 @@ struct Served {
     /// What the meter has found.
     verdict: Option<CloseReason>,
     stage: Stage,
+    /// Bytes that came after the end.
+    n_discarded: usize,
 }
 
 impl Served {
@@ -100,11 +105,43 @@ impl Served {
             |n| meter.borrow_mut().sent(n),
         );
         self.accept();
-        if drive == Drive::Over {
-            self.tell_end();
-            return Poll::Ready(());
+        match drive {
+            Drive::Open => return self.poll_time(),
+            Drive::Lost => {}
+            // Who floods gets no more of our time.
+            Drive::Said if self.verdict.is_some() => {}
+            Drive::Said => {
+                if self.stage != Stage::Ended {
+                    self.stage = Stage::Ended;
+                    self.stream.shutdown_write();
+                    self.trunk.deadline.set(self.trunk.now().after(LAST_WORDS));
+                }
+                if self.poll_discard(cx).is_pending() && !self.trunk.deadline.fired() {
+                    return Poll::Pending;
+                }
+            }
         }
-        self.poll_time()
+        self.tell_end();
+        Poll::Ready(())
+    }
+
+    /// Takes what still comes, since a close with unread bytes would destroy what was said last; ready when the caller has
+    /// closed too, or sent more than could have been on its way.
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut buffer = Buffer::default();
+        let stock = &self.trunk.listener.worker.stock;
+        stock.lend(&mut buffer);
+        let polled = loop {
+            match self.stream.poll_read(cx, buffer.room()) {
+                Poll::Ready(Ok(n)) if n > 0 && self.n_discarded < CONNECTION_WINDOW as usize => {
+                    self.n_discarded += n;
+                }
+                Poll::Ready(_) => break Poll::Ready(()),
+                Poll::Pending => break Poll::Pending,
+            }
+        };
+        stock.give_back(&mut buffer);
+        polled
     }
 
     /// Has every request served that has come.
@@ -196,7 +233,13 @@ impl Served {
                 self.count(CloseReason::Timeout);
                 return Poll::Ready(());
             }
-            Stage::Greeting | Stage::New | Stage::Idle | Stage::Busy | Stage::Leaving | Stage::LastWords => {}
+            Stage::Greeting
+            | Stage::New
+            | Stage::Idle
+            | Stage::Busy
+            | Stage::Leaving
+            | Stage::LastWords
+            | Stage::Ended => {}
         }
         Poll::Pending
     }
