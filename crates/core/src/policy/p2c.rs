@@ -96,6 +96,7 @@ mod tests {
             source: "".into(),
             draining: false,
             is_eligible: true,
+            weight: *weight,
         };
         weights.iter().enumerate().map(member).collect()
     }
