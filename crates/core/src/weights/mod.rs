@@ -161,7 +161,7 @@ impl Weigher {
         changed
     }
 
-    /// The factors that readings ask for now, in the order of the endpoints.
+    /// What follows from the readings, in the order of the endpoints.
     fn factors(&mut self, now: Instant) -> Vec<f64> {
         let expiry = self.settings.expiry;
         match self.settings.source {
