@@ -18,8 +18,8 @@ const REDRAWS: u32 = 8;
 #[derive(Debug)]
 struct P2c {
     pairs: Pairs,
-    /// The mean of the weights.
-    mean: f32,
+    /// The mean of the weights, where these differ.
+    mean: Option<f32>,
 }
 
 /// Draws two candidates by weight, distinct unless one outweighs the rest by far or is alone.
@@ -32,8 +32,9 @@ pub(super) struct Pairs {
 
 pub(super) fn compile(plan: &Plan<'_>) -> Box<dyn Policy> {
     let sum: f64 = plan.candidates.iter().map(|candidate| f64::from(candidate.weight)).sum();
-    let mean = (sum / plan.candidates.len() as f64) as f32;
-    Box::new(P2c { pairs: Pairs::new(plan.candidates), mean })
+    let pairs = Pairs::new(plan.candidates);
+    let mean = pairs.shares.is_some().then_some((sum / plan.candidates.len() as f64) as f32);
+    Box::new(P2c { pairs, mean })
 }
 
 impl Policy for P2c {
@@ -41,8 +42,10 @@ impl Policy for P2c {
         let (first, second) = self.pairs.draw(draw);
         let load = |candidate: Candidate| {
             let in_flight = facts.members[candidate.index.0 as usize].live.in_flight();
-            // The quotient first: of equal weights it is one, and the product exact.
-            (in_flight as f32 * (self.mean / candidate.weight as f32)) as u64
+            match self.mean {
+                None => in_flight,
+                Some(mean) => (in_flight as f32 * (mean / candidate.weight as f32)) as u32,
+            }
         };
         if load(first) <= load(second) { first.index } else { second.index }
     }
