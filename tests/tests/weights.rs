@@ -217,6 +217,7 @@ fn an_agent_sets_a_share_drains_and_brings_back_without_a_failed_request() {
         load.wait_for_each(&["a"]);
     }
     load.end_without_failure();
+    assert!(isobar.count(&["isobar_agent_checks_total{", "result=\"answered\""]) > 0);
     let events =
         |event: &str| isobar.count(&["isobar_endpoint_events_total{", &format!("event=\"{event}\"")]);
     assert_eq!((events("draining"), events("undrained")), (1, 1));

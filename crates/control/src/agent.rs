@@ -20,7 +20,7 @@ const PATIENCE_MAX: Duration = Duration::from_secs(5);
 
 impl Prober {
     /// Asks the agent on this port of the endpoint's host; `None` where it cannot be reached or says nothing that is
-    /// understood, which is told in the log for whoever looks for it.
+    /// understood. The log tells why at level debug, as it would at every question.
     pub(crate) async fn ask_agent(
         &self,
         endpoint: &Endpoint,

@@ -244,6 +244,7 @@ impl Owner {
             }
             (Some(Asked::Agent(due)), heard) => {
                 let line = heard.and_then(|heard| if let Heard::Agent(line) = heard { line } else { None });
+                self.shared.count_agent(line.is_some());
                 self.cluster.handle_agent(&due, line.as_ref(), self.now());
             }
             (None, _) => {}
