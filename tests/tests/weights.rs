@@ -258,6 +258,29 @@ fn an_endpoint_that_is_ten_times_slower_loses_weight_and_gets_it_back_when_it_re
     load.end_without_failure();
 }
 
+#[test]
+fn a_reload_changes_where_weights_come_from_without_a_failed_request() {
+    let (origins, _) = three(|place| format!("x-load: {}\r\n", [0.8, 0.5, 0.0][place]));
+    let config =
+        |weights: &str| one_service(&addresses(&origins), "", &format!("weights = {{ {weights} }}\n"));
+    let isobar = Isobar::start(&config("from = \"configured\""));
+    let load = Load::on(isobar.listener("web"));
+    load.wait_for_each(&NAMES);
+    assert_eq!(effective(&isobar), [1; 3]);
+    for _ in 0..2 {
+        isobar.configure(&config(QUICK));
+        wait_for_weights(&isobar, &[20, 50, 100]);
+        isobar.configure(&config("from = \"measured\""));
+        // What answers alike weighs alike, so what was reported is forgotten.
+        wait_for("measured weights", || {
+            effective(&isobar).iter().all(|weight| (60..=150).contains(weight)).then_some(())
+        });
+        isobar.configure(&config("from = \"configured\""));
+        wait_for_weights(&isobar, &[1; 3]);
+    }
+    load.end_without_failure();
+}
+
 /// A gRPC server that reports its load, killed when dropped.
 struct Server {
     child: Child,
