@@ -1,7 +1,8 @@
 """A gRPC server that tells what it sees; prints its port first.
 
-`grpc_server.py NAME JOURNAL [CERTIFICATE KEY] [--streams N]` listens on a port that the system chooses and runs until it is
-killed. Messages are bytes, but for health and reflection. Each call of `Work` writes its message to JOURNAL when it begins.
+`grpc_server.py NAME JOURNAL [CERTIFICATE KEY] [--streams N] [--utilization SHARE]` listens on a port that the system chooses
+and runs until it is killed. Messages are bytes, but for health and reflection. Each call of `Work` writes its message to
+JOURNAL when it begins. With `--utilization` each call of `Name` reports it, at a rate of 100 calls a second.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import threading
 from concurrent import futures
 
 import grpc
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -18,6 +20,7 @@ arguments.add_argument("name")
 arguments.add_argument("journal")
 arguments.add_argument("tls", nargs="*")
 arguments.add_argument("--streams", type=int, default=100)
+arguments.add_argument("--utilization", type=float)
 arguments = arguments.parse_args()
 
 NAME = arguments.name.encode()
@@ -26,7 +29,24 @@ begun, cancelled = threading.Semaphore(0), threading.Semaphore(0)
 servicer = health.HealthServicer()
 
 
+def load_report(utilization):
+    """An `xds.data.orca.v3.OrcaLoadReport`, as far as it is needed, written by the library of the format."""
+    file = descriptor_pb2.FileDescriptorProto(name="orca.proto", package="xds.data.orca.v3", syntax="proto3")
+    message = file.message_type.add(name="OrcaLoadReport")
+    kinds = descriptor_pb2.FieldDescriptorProto
+    for field, number in [("cpu_utilization", 1), ("mem_utilization", 2), ("rps_fractional", 6)]:
+        message.field.add(name=field, number=number, type=kinds.TYPE_DOUBLE, label=kinds.LABEL_OPTIONAL)
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(file.SerializeToString())
+    report = message_factory.GetMessageClass(pool.FindMessageTypeByName("xds.data.orca.v3.OrcaLoadReport"))
+    return report(cpu_utilization=utilization, mem_utilization=0.5, rps_fractional=100).SerializeToString()
+
+
+REPORT = [("endpoint-load-metrics-bin", load_report(arguments.utilization))] if arguments.utilization else []
+
+
 def name(request, context):
+    context.set_trailing_metadata(REPORT)
     return NAME
 
 

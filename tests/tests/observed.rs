@@ -198,6 +198,7 @@ fn the_metrics_that_the_interface_promises_are_there_from_the_start() {
         ("isobar_access_log_lines_lost", "counter"),
         ("isobar_endpoint_events", "counter"),
         ("isobar_probes", "counter"),
+        ("isobar_agent_checks", "counter"),
         ("isobar_discovery_age_seconds", "gauge"),
         ("isobar_configuration_applied", "counter"),
         ("isobar_configuration_refused", "counter"),

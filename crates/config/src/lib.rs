@@ -55,6 +55,7 @@ mod text;
 mod tls;
 mod tls_settings;
 mod units;
+mod weights;
 
 pub use address::AddressError;
 pub use diagnose::{Diagnostic, Diagnostics, FINDINGS_MAX, Severity};

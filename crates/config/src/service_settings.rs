@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use isobar_core::PolicySettings;
+use isobar_core::{PolicySettings, WeightSettings};
 
 use crate::settings::AddressText;
 use crate::tls_settings::ServiceTls;
@@ -19,6 +19,10 @@ pub struct ServiceSettings {
     pub policy: PolicySettings,
     /// What of a request is its key; `None` where the policy places by none.
     pub hash_key: Option<HashKey>,
+    /// Where the weights of its endpoints come from.
+    pub weights: WeightSettings,
+    /// The port of the agents beside its endpoints; `Some` where `weights` says how often they are asked.
+    pub agent_port: Option<u16>,
     /// Its endpoints in written order.
     pub endpoints: Vec<EndpointSettings>,
     /// Where more of its endpoints come from, in written order; with none, `endpoints` are all.

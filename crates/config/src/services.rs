@@ -15,7 +15,7 @@ use crate::place::Placed;
 use crate::service_settings::{DiscoverySettings, EndpointSettings, PoolSettings, ServiceSettings};
 use crate::spec::Kind;
 use crate::text::{check_name, parent};
-use crate::{endpoints, health, policy, tls};
+use crate::{endpoints, health, policy, tls, weights};
 
 /// Sources of one service: each is a file that is watched.
 const SOURCES_MAX: usize = 16;
@@ -52,15 +52,17 @@ pub(crate) fn read<'a>(cx: &'a Context<'a>, roots: &[Fields<'a>]) -> Vec<Service
 /// Reads one; an absent table gives the defaults and no endpoints.
 pub(crate) fn service(name: String, fields: &Fields<'_>) -> ServiceSettings {
     let http2 = fields.choice("protocol") == "h2";
-    fields.table("weights").choice("from");
     check_requests_bound(fields);
     check_sources(fields);
     let endpoints = endpoints::read(fields, &format!("the service \"{name}\""), ENDPOINTS_MAX);
     check_traffic(&name, fields, &endpoints);
     let (policy, hash_key) = policy::read(fields);
+    let (weights, agent_port) = weights::read(fields, policy.kind);
     ServiceSettings {
         policy,
         hash_key,
+        weights,
+        agent_port,
         endpoints,
         discovery: discovery(fields),
         health: health::read(fields, http2),

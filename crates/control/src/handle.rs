@@ -26,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) events: EventCounts,
     probes_passed: AtomicU64,
     probes_failed: AtomicU64,
+    agents_answered: AtomicU64,
+    agents_silent: AtomicU64,
     /// Read by reports, written at a reload; never on a request's path.
     sources: Mutex<Vec<(Arc<str>, Feed<Found>)>>,
     /// Endpoints that an operator removed; as the sources.
@@ -38,6 +40,8 @@ impl Shared {
             events: EventCounts::default(),
             probes_passed: AtomicU64::new(0),
             probes_failed: AtomicU64::new(0),
+            agents_answered: AtomicU64::new(0),
+            agents_silent: AtomicU64::new(0),
             sources: Mutex::new(sources),
             removed: Mutex::default(),
         }
@@ -45,6 +49,11 @@ impl Shared {
 
     pub(crate) fn count_probe(&self, passed: bool) {
         let count = if passed { &self.probes_passed } else { &self.probes_failed };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_agent(&self, answered: bool) {
+        let count = if answered { &self.agents_answered } else { &self.agents_silent };
         count.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -105,6 +114,12 @@ impl ClusterHandle {
     pub(crate) fn probes(&self) -> (u64, u64) {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         (of(&self.shared.probes_passed), of(&self.shared.probes_failed))
+    }
+
+    /// Questions to agents that were answered in words that are understood, and the others.
+    pub(crate) fn agents(&self) -> (u64, u64) {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        (of(&self.shared.agents_answered), of(&self.shared.agents_silent))
     }
 
     /// Hands the owner other settings of the service, with the files that are newly discovered; waits for room in its

@@ -3,7 +3,7 @@
 //! ```text
 //! settings, files, names -> sources -.
 //! edits by operators ----> mailbox --+-> owner task (Cluster) -> Arc<ArcSwap<Snapshot>> -> workers
-//! probes <-> prober -----------------'       |         | replaced
+//! probes, agents <-> prober ---------'       |         | replaced
 //!                                        journal    graveyard -> dropped here
 //! ```
 //!
@@ -11,6 +11,7 @@
 //! cluster reaches it there; everything that reads the cluster reads a published snapshot. Nothing on the data path
 //! waits for this crate, and the last reference of a snapshot is dropped here.
 
+mod agent;
 mod clusters;
 mod graveyard;
 mod handle;

@@ -37,6 +37,18 @@ pub fn render_metrics(clusters: &[ClusterHandle], out: &mut String) {
             sample(out, "isobar_probes_total", &[("service", cluster.service()), ("result", result)], n);
         }
     }
+    family(out, "isobar_agent_checks", "counter", "Questions to the agents beside endpoints by result.");
+    for cluster in clusters {
+        let (answered, silent) = cluster.agents();
+        for (result, n) in [("answered", answered), ("failed", silent)] {
+            sample(
+                out,
+                "isobar_agent_checks_total",
+                &[("service", cluster.service()), ("result", result)],
+                n,
+            );
+        }
+    }
     sources(clusters, out);
 }
 
@@ -112,6 +124,7 @@ mod tests {
             "isobar_endpoint_events_total{service=\"a\\\"b\\\\c\\nd\",event=\"added\"} 0",
             "isobar_endpoint_events_total{service=\"cart\",event=\"added\"} 1",
             "isobar_probes_total{service=\"cart\",result=\"failed\"} 0",
+            "isobar_agent_checks_total{service=\"cart\",result=\"answered\"} 0",
             "isobar_discovery_failing{service=\"cart\",source=\"configuration\"} 0",
         ] {
             assert!(lines.contains(&line), "{line} is missing in\n{out}");

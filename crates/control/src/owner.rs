@@ -2,7 +2,7 @@
 //!
 //! Invariants: the first snapshot is published before the handle exists, so no reader ever waits for one; after a
 //! change the newest state is published within [`PUBLICATION_GAP`]; two publications are never closer than that; each
-//! probe that the cluster asks for gets exactly one result.
+//! probe and question to an agent that the cluster asks for gets exactly one result.
 //!
 //! The task ends when every handle is gone; the snapshot it published last stays readable.
 
@@ -12,7 +12,10 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use isobar_config::{HealthSettings, InitialHealth, ServiceSettings};
-use isobar_core::{Cluster, ClusterSettings, Edit, EditError, ProbeDue, ProbeSettings, Snapshot, Verdict};
+use isobar_core::{
+    AgentDue, AgentLine, Cluster, ClusterSettings, Edit, EditError, ProbeDue, ProbeSettings, Snapshot,
+    Verdict,
+};
 use isobar_discovery::Lookup;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
@@ -72,6 +75,7 @@ pub(crate) async fn spawn<L: Lookup>(settings: &ServiceSettings, context: &Owner
         cluster,
         sources,
         probes: settings.health.clone().into(),
+        agents: agents(settings),
         prober: context.prober.for_service(),
         under_way: JoinSet::new(),
         asked: HashMap::new(),
@@ -108,7 +112,13 @@ fn decisive(settings: &ServiceSettings) -> ClusterSettings {
         policy: settings.policy,
         probes: settings.health.iter().map(probe).collect(),
         min_healthy_percent: settings.min_healthy_percent,
+        weights: settings.weights,
     }
+}
+
+/// Where agents are asked, and how often.
+fn agents(settings: &ServiceSettings) -> Option<(u16, Duration)> {
+    settings.agent_port.zip(settings.weights.agents)
 }
 
 /// Somebody who waits for the next publication.
@@ -117,16 +127,29 @@ enum Waiting {
     Configurer(oneshot::Sender<()>),
 }
 
+/// Whom a task asks.
+enum Asked {
+    Probe(ProbeDue),
+    Agent(AgentDue),
+}
+
+/// What it heard.
+enum Heard {
+    Probe(Result<(), String>),
+    Agent(Option<AgentLine>),
+}
+
 struct Owner {
     service: Arc<str>,
     cluster: Cluster,
     sources: Sources,
     /// What the probes send, in the order of the cluster's.
     probes: Arc<[HealthSettings]>,
+    /// Where agents are asked, and how often.
+    agents: Option<(u16, Duration)>,
     prober: Prober,
-    under_way: JoinSet<Result<(), String>>,
-    /// Which probe a task carries out.
-    asked: HashMap<Id, ProbeDue>,
+    under_way: JoinSet<Heard>,
+    asked: HashMap<Id, Asked>,
     journal: Journal,
     published: Arc<ArcSwap<Snapshot>>,
     graveyard: Graveyard<Snapshot>,
@@ -155,7 +178,7 @@ impl Owner {
                 biased;
                 () = tokio::time::sleep_until(self.next_publication), if self.changed => self.publish(),
                 () = rung.notified() => self.cluster.handle_bell(self.now()),
-                Some(ended) = self.under_way.join_next_with_id() => self.handle_probe(ended),
+                Some(ended) = self.under_way.join_next_with_id() => self.handle_heard(ended),
                 () = tokio::time::sleep_until(due.unwrap_or(self.origin)), if due.is_some() => {
                     self.cluster.handle_timeout(self.now());
                 }
@@ -184,12 +207,18 @@ impl Owner {
                 (self.prober.clone(), Arc::clone(&self.probes), Arc::clone(&due.endpoint));
             let (probe, tls) = (due.probe, self.prober.tls(&self.service));
             let task = self.under_way.spawn(async move {
-                match probes.get(probe) {
+                Heard::Probe(match probes.get(probe) {
                     Some(settings) => prober.probe(settings, tls.as_ref(), &endpoint).await,
                     None => Err("no such probe".to_owned()),
-                }
+                })
             });
-            self.asked.insert(task.id(), due);
+            self.asked.insert(task.id(), Asked::Probe(due));
+        }
+        while let (Some((port, interval)), Some(due)) = (self.agents, self.cluster.poll_agent(now)) {
+            let (prober, endpoint) = (self.prober.clone(), Arc::clone(&due.endpoint));
+            let ask = async move { Heard::Agent(prober.ask_agent(&endpoint, port, interval).await) };
+            let task = self.under_way.spawn(ask);
+            self.asked.insert(task.id(), Asked::Agent(due));
         }
     }
 
@@ -199,14 +228,27 @@ impl Owner {
         }
     }
 
-    fn handle_probe(&mut self, ended: Result<(Id, Result<(), String>), JoinError>) {
-        let (id, result) = match ended {
-            Ok(ended) => ended,
-            Err(error) => (error.id(), Err("the probe broke off; see the log".to_owned())),
+    fn handle_heard(&mut self, ended: Result<(Id, Heard), JoinError>) {
+        let (id, heard) = match ended {
+            Ok((id, heard)) => (id, Some(heard)),
+            Err(error) => (error.id(), None),
         };
-        let Some(due) = self.asked.remove(&id) else { return };
-        self.shared.count_probe(result.is_ok());
-        self.cluster.handle_probe(&due, result.map_err(Into::into), self.now());
+        match (self.asked.remove(&id), heard) {
+            (Some(Asked::Probe(due)), heard) => {
+                let result = match heard {
+                    Some(Heard::Probe(result)) => result,
+                    _ => Err("the probe broke off; see the log".to_owned()),
+                };
+                self.shared.count_probe(result.is_ok());
+                self.cluster.handle_probe(&due, result.map_err(Into::into), self.now());
+            }
+            (Some(Asked::Agent(due)), heard) => {
+                let line = heard.and_then(|heard| if let Heard::Agent(line) = heard { line } else { None });
+                self.shared.count_agent(line.is_some());
+                self.cluster.handle_agent(&due, line.as_ref(), self.now());
+            }
+            (None, _) => {}
+        }
     }
 
     fn handle_news(&mut self) {
@@ -221,6 +263,7 @@ impl Owner {
         match message {
             Message::Configure(settings, files, answer) => {
                 self.probes = settings.health.clone().into();
+                self.agents = agents(&settings);
                 self.cluster.set_settings(decisive(&settings), self.now());
                 self.sources.replace(&settings, files);
                 self.shared.set_sources(self.sources.reports());

@@ -180,6 +180,39 @@ async fn probes_that_fail_take_endpoints_out_with_their_reason() {
 }
 
 #[tokio::test]
+async fn an_agent_is_asked_on_its_port_and_obeyed() {
+    let agent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = agent.local_addr().unwrap().port();
+    let (lines, mut next) = tokio::sync::watch::channel("75%\n");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = agent.accept().await {
+            let line = *next.borrow_and_update();
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, line.as_bytes()).await;
+        }
+    });
+    let weights = format!(
+        "weights = {{ from = \"reported\", update = \"100ms\", agent = {{ port = {port}, interval = \"100ms\" }} }}"
+    );
+    let handle = spawn(&service_with("cart", &["127.0.0.1:1", "unix:/nowhere"], &weights), &context()).await;
+    let shown = || {
+        let snapshot = handle.snapshot();
+        let member = &snapshot.members()[0];
+        (member.effective_weight(), member.reason.to_string())
+    };
+    for (line, weight, reason) in [
+        ("75%\n", 75, ""),
+        ("drain\n", 0, "agent: drain"),
+        ("up 20%\n", 20, ""),
+        ("fail # no disk\n", 0, "agent: fail: no disk"),
+        ("ready\n", 20, ""),
+    ] {
+        lines.send(line).unwrap();
+        wait_for(|| shown() == (weight, reason.to_owned())).await;
+    }
+    assert_eq!(handle.snapshot().members()[1].effective_weight(), 100);
+}
+
+#[tokio::test]
 async fn a_discovered_file_adds_its_endpoints_and_keeps_them_when_it_breaks() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cart.toml");

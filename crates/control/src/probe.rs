@@ -63,6 +63,12 @@ impl Prober {
         self.tls.load().get(service).cloned()
     }
 
+    /// Waits until a connection may be made; it is counted while what is given lives.
+    pub(crate) async fn permits(&self) -> impl Sized {
+        // Closed by nobody; an error would only mean that there is no bound.
+        (self.of_service.acquire().await, self.of_all.acquire().await)
+    }
+
     /// Sends a probe and says why it failed.
     pub(crate) async fn probe(
         &self,
@@ -70,8 +76,7 @@ impl Prober {
         tls: Option<&Originator>,
         endpoint: &Endpoint,
     ) -> Result<(), String> {
-        // Closed by nobody; an error would only mean that there is no bound.
-        let _permits = (self.of_service.acquire().await, self.of_all.acquire().await);
+        let _permits = self.permits().await;
         match tokio::time::timeout(settings.timeout, send(settings, tls, endpoint)).await {
             Ok(result) => result,
             Err(_) => Err(format!("no answer within {}", isobar_config::format_duration(settings.timeout))),

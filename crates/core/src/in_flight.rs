@@ -7,7 +7,7 @@
 use std::ops::Deref;
 use std::time::Duration;
 
-use crate::{Instant, Live, Member, MemberIndex, Snapshot};
+use crate::{Instant, Live, LoadReport, Member, MemberIndex, Snapshot};
 
 /// A failure counts as an answer that took so long (linkerd's default): one that fails fast looks slow.
 const FAILURE_PENALTY: Duration = Duration::from_secs(5);
@@ -91,6 +91,14 @@ impl<H: Deref<Target = Snapshot>> InFlight<H> {
     /// that looks at latencies takes it for an answer that took as long, and five seconds at least.
     pub fn failed(&mut self, now: Instant, retry_after: Duration) {
         self.failed = Some((now, retry_after.min(RETRY_AFTER_MAX)));
+    }
+
+    /// Leaves what the endpoint reports of its load for the owner of the cluster, an error counting as `error_penalty` of
+    /// a request's work.
+    pub fn report(&self, report: LoadReport, error_penalty: f32) {
+        if let Some(reading) = report.reading(error_penalty) {
+            self.member().live.reading().leave(reading);
+        }
     }
 
     /// The member that is tried.

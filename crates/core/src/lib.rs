@@ -35,6 +35,7 @@ mod routing;
 mod shard;
 mod snapshot;
 mod time;
+mod weights;
 
 pub use bell::Bell;
 pub use cluster::{
@@ -55,3 +56,4 @@ pub use routing::{
 pub use shard::EndpointCounts;
 pub use snapshot::{EndpointState, Member, MemberIndex, NoPick, PickRequest, Snapshot};
 pub use time::Instant;
+pub use weights::{AgentDue, AgentLine, LoadMetrics, LoadReport, WeightSettings, WeightSource};

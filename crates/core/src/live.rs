@@ -10,7 +10,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::latency::Latency;
-use crate::shard::{EndpointCounts, Shard};
+use crate::shard::{EndpointCounts, Measures, Shard};
+use crate::weights::Slot;
 use crate::{Bell, Instant};
 
 /// Consecutive failures are counted this far and no further: far above any threshold, and far enough from
@@ -35,6 +36,12 @@ pub struct Live {
     latency: Latency,
     /// Draining or gone: connections to it are used up and not kept.
     leaving: AtomicBool,
+    /// Latencies of successes are summed: weights come from them.
+    measured: AtomicBool,
+    /// The endpoint's agent allows as many connections; 0: it does not say.
+    connections_max: AtomicU32,
+    /// What the endpoint reported last of its load.
+    reading: Slot,
     bell: Arc<Bell>,
     /// One place a worker, filled at its first use of the endpoint.
     shards: Box<[OnceLock<Box<Shard>>]>,
@@ -52,6 +59,9 @@ impl Live {
             connections: AtomicU32::new(0),
             latency: Latency::default(),
             leaving: AtomicBool::new(false),
+            measured: AtomicBool::new(false),
+            connections_max: AtomicU32::new(0),
+            reading: Slot::default(),
             bell,
             shards: (0..n_shards).map(|_| OnceLock::new()).collect(),
         }
@@ -93,12 +103,14 @@ impl Live {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// Counts one more open connection unless `max` are open; zero is no maximum.
+    /// Counts one more open connection unless `max` are open, or as many as the endpoint's agent allows; zero is no
+    /// maximum.
     ///
     /// On `true` the caller owes one [`Self::close_connection`].
     #[must_use = "on true a connection is counted and must be given back"]
     pub fn try_open_connection(&self, max: u32) -> bool {
-        let max = if max == 0 { u32::MAX } else { max };
+        let bound = |max: u32| if max == 0 { u32::MAX } else { max };
+        let max = bound(max).min(bound(self.connections_max.load(Ordering::Relaxed)));
         self.connections
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| (open < max).then(|| open + 1))
             .is_ok()
@@ -119,6 +131,26 @@ impl Live {
     /// Takes an observation into the estimate.
     pub(crate) fn observe(&self, latency: Duration, now: Instant, decay: Duration) {
         self.latency.observe(latency, now, decay);
+    }
+
+    /// What the endpoint reported last of its load.
+    pub(crate) fn reading(&self) -> &Slot {
+        &self.reading
+    }
+
+    /// What weights are measured by, over all workers.
+    pub(crate) fn measures(&self) -> Measures {
+        Measures::of(self.shards.iter().filter_map(OnceLock::get).map(|shard| &**shard))
+    }
+
+    /// Says whether weights come from what is measured here.
+    pub(crate) fn set_measured(&self, measured: bool) {
+        self.measured.store(measured, Ordering::Relaxed);
+    }
+
+    /// Says how many connections the endpoint's agent allows; 0 stands for any number.
+    pub(crate) fn set_connections_max(&self, max: u32) {
+        self.connections_max.store(max, Ordering::Relaxed);
     }
 
     pub(crate) fn begin(&self) {
@@ -142,7 +174,11 @@ impl Live {
     /// Counts an ended attempt for the worker `shard`; a shard beyond the number given at the start counts nothing.
     pub(crate) fn count(&self, shard: usize, failed: bool, latency: Option<Duration>) {
         if let Some(place) = self.shards.get(shard) {
-            place.get_or_init(Box::default).count(failed, latency);
+            let place = place.get_or_init(Box::default);
+            place.count(failed, latency);
+            if let (true, false, Some(latency)) = (self.measured.load(Ordering::Relaxed), failed, latency) {
+                place.measure(latency);
+            }
         }
     }
 
@@ -222,6 +258,32 @@ mod tests {
         assert_eq!(live.connections(), 2);
         live.close_connection();
         assert!(live.try_open_connection(2));
+    }
+
+    #[test]
+    fn of_two_maxima_the_smaller_counts() {
+        for (max, agents, allowed) in [(0, 2, 2), (3, 2, 2), (2, 3, 2), (2, 0, 2)] {
+            let live = live();
+            live.set_connections_max(agents);
+            let opened = (0..5).filter(|_| live.try_open_connection(max)).count();
+            assert_eq!(opened, allowed, "{max} {agents}");
+        }
+    }
+
+    #[test]
+    fn only_successes_are_measured_and_only_where_it_is_asked_for() {
+        let live = live();
+        let millis = Duration::from_millis;
+        live.count(0, false, Some(millis(5)));
+        live.set_measured(true);
+        let before = live.measures();
+        live.count(0, false, Some(millis(20)));
+        live.count(1, false, Some(millis(10)));
+        live.count(1, true, Some(millis(1)));
+        live.count(1, false, None);
+        let expected = Measures { attempts: 4, failures: 1, answered: 2, latency_us: 30_000 };
+        assert_eq!(live.measures().since(&before), expected);
+        assert_eq!((before.attempts, before.answered), (1, 0));
     }
 
     #[test]

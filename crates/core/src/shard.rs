@@ -19,9 +19,53 @@ pub(crate) struct Shard {
     failures: AtomicU64,
     /// Smoothed time to a response head in microseconds; 0 before the first.
     latency_us: AtomicU64,
+    /// Successes with their latency, and the sum of these in microseconds; counted where weights are measured.
+    answered: AtomicU64,
+    latency_sum_us: AtomicU64,
+}
+
+/// What weights are measured by: counts that only rise.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Measures {
+    pub(crate) attempts: u64,
+    pub(crate) failures: u64,
+    /// Successes whose latency is in the sum.
+    pub(crate) answered: u64,
+    pub(crate) latency_us: u64,
+}
+
+impl Measures {
+    /// Sums the shards.
+    pub(crate) fn of<'a>(shards: impl Iterator<Item = &'a Shard>) -> Self {
+        let mut sum = Self::default();
+        for shard in shards {
+            sum.attempts = sum.attempts.wrapping_add(shard.attempts.load(Relaxed));
+            sum.failures = sum.failures.wrapping_add(shard.failures.load(Relaxed));
+            sum.answered = sum.answered.wrapping_add(shard.answered.load(Relaxed));
+            sum.latency_us = sum.latency_us.wrapping_add(shard.latency_sum_us.load(Relaxed));
+        }
+        sum
+    }
+
+    /// What came since an earlier reading.
+    pub(crate) fn since(&self, before: &Self) -> Self {
+        Self {
+            attempts: self.attempts.wrapping_sub(before.attempts),
+            failures: self.failures.wrapping_sub(before.failures),
+            answered: self.answered.wrapping_sub(before.answered),
+            latency_us: self.latency_us.wrapping_sub(before.latency_us),
+        }
+    }
 }
 
 impl Shard {
+    /// Adds the latency of a success.
+    pub(crate) fn measure(&self, latency: Duration) {
+        self.answered.store(self.answered.load(Relaxed).wrapping_add(1), Relaxed);
+        let sum = self.latency_sum_us.load(Relaxed).wrapping_add(latency.as_micros() as u64);
+        self.latency_sum_us.store(sum, Relaxed);
+    }
+
     /// Counts an attempt that ended.
     pub(crate) fn count(&self, failed: bool, latency: Option<Duration>) {
         self.attempts.store(self.attempts.load(Relaxed).wrapping_add(1), Relaxed);

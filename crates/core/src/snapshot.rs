@@ -64,12 +64,15 @@ pub struct Member {
     pub draining: bool,
     /// Whether picks may choose it.
     pub is_eligible: bool,
+    /// Its weight while picks may choose it: the configured one, or in hundredths where weights are live.
+    pub weight: u32,
 }
 
 impl Member {
-    /// Its share by health and configuration: its weight while picks may choose it, else zero.
+    /// Its share by configuration, load and health: its weight while picks may choose it, else zero. In hundredths where
+    /// weights are live.
     pub fn effective_weight(&self) -> u32 {
-        if self.is_eligible { self.endpoint.weight } else { 0 }
+        if self.is_eligible { self.weight } else { 0 }
     }
 }
 
@@ -79,7 +82,8 @@ impl PartialEq for Member {
         Arc::ptr_eq(&self.live, &other.live)
             && self.endpoint == other.endpoint
             && (self.state, &self.reason, &self.source) == (other.state, &other.reason, &other.source)
-            && (self.draining, self.is_eligible) == (other.draining, other.is_eligible)
+            && (self.draining, self.is_eligible, self.weight)
+                == (other.draining, other.is_eligible, other.weight)
     }
 }
 
@@ -137,7 +141,7 @@ impl Snapshot {
             .zip(&members)
             .filter(|(_, member)| member.is_eligible)
             .map(|(place, member)| {
-                let weight = member.endpoint.weight;
+                let weight = member.effective_weight();
                 (member.endpoint.priority, Candidate { index: MemberIndex(place), weight })
             })
             .collect();

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::rc::Rc;
+
 use common::{cluster, endpoint};
 use isobar_core::{Draw, InFlight, Instant, Layout, MemberIndex, NoPick, PickRequest, PolicyKind, Snapshot};
 use proptest::prelude::*;
@@ -223,4 +225,34 @@ fn a_service_without_endpoints_is_empty_and_one_that_was_tried_is_not() {
     assert_eq!(pick(&weightless, &[], &mut draw), Err(NoPick::Empty));
     let one = cluster(PolicyKind::P2c, &[(1, 0)]).snapshot();
     assert_eq!(pick(&one, &[MemberIndex(0)], &mut draw), Err(NoPick::AllTried));
+}
+
+#[test]
+fn p2c_keeps_the_shares_of_weights_under_a_light_load() {
+    const N: u32 = 20_000;
+    for weights in [&[1_u32, 3, 3][..], &[1, 2], &[1, 1, 1, 10], &[1, 5]] {
+        let members: Vec<(u32, u32)> = weights.iter().map(|weight| (*weight, 0)).collect();
+        let snapshot = Rc::new(cluster(PolicyKind::P2c, &members).snapshot());
+        let total: u32 = weights.iter().sum();
+        for n_callers in [1_usize, 2, 6, 30] {
+            let (mut draw, mut busy) = (Draw::new(7), Vec::new());
+            let mut counts = vec![0_u32; weights.len()];
+            for _ in 0..N {
+                if busy.len() == n_callers {
+                    // Whichever ends; dropped, it is in flight no more.
+                    drop(busy.swap_remove(draw.below(n_callers as u32) as usize));
+                }
+                let Ok(index) = snapshot.pick(&PickRequest::default(), &mut draw) else {
+                    panic!("nobody was tried")
+                };
+                counts[index.0 as usize] += 1;
+                busy.push(InFlight::start(Rc::clone(&snapshot), index, 0, Instant(0)));
+            }
+            for (count, weight) in counts.iter().zip(weights) {
+                let (share, fair) = (f64::from(*count) / f64::from(N), f64::from(*weight) / f64::from(total));
+                // Compared by unrounded load they would be off by up to two tenths.
+                assert!((share - fair).abs() < 0.1, "{weights:?} of {n_callers} callers: {share} for {fair}");
+            }
+        }
+    }
 }

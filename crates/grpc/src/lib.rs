@@ -1,17 +1,19 @@
 //! What gRPC says over HTTP/2, as a codec without I/O: which request is a call, its deadline, statuses, the frames around
-//! messages, and the two messages of the health service.
+//! messages, the two messages of the health service and a server's report of its load.
 //!
 //! The source of every rule is the page "gRPC over HTTP2" of the gRPC project, and for the health service its "GRPC Health
-//! Checking Protocol". Shared by the data path, which never looks into a message, and the probes, which send one.
+//! Checking Protocol", for reports gRFC A51. Shared by the data path, which never looks into a message, and the probes, which send one.
 //!
 //! Invariants: pure (no socket, task, clock, environment or randomness); no input panics; nothing is allocated beyond
 //! what is handed out.
-//! Limits: no compression; Protocol Buffers only as far as the health service needs them.
+//! Limits: no compression; Protocol Buffers only as far as these messages need them.
 #![deny(clippy::disallowed_methods)]
 
 mod frame;
 pub mod health;
+pub mod load_report;
 mod message;
+mod protobuf;
 mod status;
 mod timeout;
 

@@ -12,7 +12,7 @@ use isobar_config::{
     HashKey, HeaderEdits, ListenerSettings, LogFormat, PathRewrite, PoolSettings, RetrySettings, RouteAction,
     RouteSettings, Settings,
 };
-use isobar_core::{Layout, RouteMatch, RouteTable, SplitTable};
+use isobar_core::{Layout, RouteMatch, RouteTable, SplitTable, WeightSource};
 use isobar_http1::HeadLimits;
 use isobar_tls::{Originator, Terminator, TlsSet};
 
@@ -108,6 +108,8 @@ pub(crate) struct ServicePlan {
     /// Its endpoints speak HTTP/2.
     pub(crate) http2: bool,
     pub(crate) debug_headers: bool,
+    /// What an error counts for in its endpoints' load reports, where these are read.
+    pub(crate) error_penalty: Option<f32>,
     /// TLS to its endpoints, where it is spoken.
     pub(crate) tls: Option<Originator>,
 }
@@ -160,6 +162,12 @@ impl Plan {
                     pool: service.pool,
                     http2: service.http2,
                     debug_headers: service.debug_headers,
+                    error_penalty: match service.weights.source {
+                        WeightSource::Reported { error_penalty_percent, .. } => {
+                            Some(error_penalty_percent as f32 / 100.0)
+                        }
+                        WeightSource::Configured | WeightSource::Measured => None,
+                    },
                 })
                 .collect(),
             trusted_proxies: settings.runtime.trusted_proxies.clone(),

@@ -9,6 +9,7 @@ mod listener;
 mod route;
 mod service;
 mod tls;
+mod weights;
 
 use std::time::Duration;
 

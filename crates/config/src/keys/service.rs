@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::tls::SERVICE_TLS;
+use super::weights::WEIGHTS;
 use super::{DAY, DISCOVERY, ENDPOINTS, HEALTH, SHORTEST};
 use crate::spec::{Availability, Bounds, Choice, KeySpec, Kind, TableSpec};
 
@@ -193,22 +194,6 @@ static POLICY_TABLE: TableSpec = TableSpec {
              an idle endpoint is tried again.",
         ),
     ],
-};
-
-static WEIGHTS: TableSpec = TableSpec {
-    what: "`weights` of a service",
-    title: "services.NAME.weights",
-    doc: "Where the weights of endpoints come from.",
-    keys: &[KeySpec::value(
-        "from",
-        Kind::Choice(&[
-            Choice::now("configured"),
-            Choice::later("reported", "use \"configured\" and set `weight` on the endpoints"),
-            Choice::later("measured", "use \"configured\" and set `weight` on the endpoints"),
-        ]),
-        "configured",
-        "`configured`: the `weight` of each endpoint.",
-    )],
 };
 
 static POOL: TableSpec = TableSpec {

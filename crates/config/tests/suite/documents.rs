@@ -148,7 +148,7 @@ fn writing_out_every_default_of_the_schema_changes_nothing() {
             { service = "w", retry = {} },
         ]
         [services.w]
-        weights = {}
+        weights = { from = "reported", agent = { port = 1 } }
         pool = {}
         health = [{ http = "/" }, { tcp = true }]
         endpoints = [{ address = "a:1" }, { address = "a:2" }]

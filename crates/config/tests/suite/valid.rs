@@ -6,6 +6,7 @@ use crate::memory::{load_files, load_text};
 use isobar_config::*;
 use isobar_core::{
     HeaderRule, HeaderTest, HostPattern, Layout, PathRule, Pattern, PolicyKind, PolicySettings, RouteMatch,
+    WeightSettings, WeightSource,
 };
 
 const MINIMAL: &str = r#"
@@ -58,6 +59,8 @@ fn a_minimal_file_has_the_documented_defaults() {
         name: "web".to_owned(),
         policy: PolicyKind::P2c.into(),
         hash_key: None,
+        weights: isobar_core::WeightSettings::default(),
+        agent_port: None,
         endpoints: vec![EndpointSettings {
             address: AddressText::Tcp { host: "127.0.0.1".to_owned(), port: 9001 },
             id: None,
@@ -353,6 +356,30 @@ fn every_option_of_a_policy_by_key_is_taken() {
         ..PolicyKind::Maglev.into()
     };
     assert_eq!((web.policy, &web.hash_key), (policy, &Some(HashKey::Header("x-user".to_owned()))));
+}
+
+#[test]
+fn every_option_of_live_weights_is_taken_and_the_defaults_are_those_of_the_page() {
+    let full = include_str!("../../../../docs/guide/examples/everything.toml");
+    let short = MINIMAL
+        .replace("endpoints =", "weights = { from = \"reported\", agent = { port = 9999 } }\nendpoints =");
+    let next = load_files(&[("conf/isobar.toml", full)]).unwrap().settings.services.remove(1);
+    let reported = WeightSettings {
+        source: WeightSource::Reported { blackout: Duration::from_secs(10), error_penalty_percent: 100 },
+        update: Duration::from_secs(1),
+        expiry: Duration::from_mins(3),
+        agents: Some(Duration::from_secs(2)),
+    };
+    for service in [next, accepted(&short).services.remove(0)] {
+        assert_eq!((service.weights, service.agent_port), (reported, Some(9999)));
+    }
+    let weights = |value: &str| {
+        accepted(&MINIMAL.replace("endpoints =", &format!("weights = {value}\nendpoints ="))).services[0]
+            .weights
+    };
+    let measured = WeightSettings { source: WeightSource::Measured, agents: None, ..reported };
+    assert_eq!(weights("{ from = \"measured\" }"), measured);
+    assert_eq!(weights("{ from = \"configured\" }"), WeightSettings::default());
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod event;
 mod load;
 mod losses;
 mod rotation;
+mod weighing;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -26,7 +27,10 @@ pub(crate) use load::Load;
 pub use losses::{LOSS_GRACE, LOSS_PERCENT_MAX};
 
 use crate::health::{Health, ProbeDue, ProbeSettings, Verdict};
-use crate::{Bell, Endpoint, EndpointState, Instant, Live, Member, PolicySettings, Snapshot, Ticket};
+use crate::weights::{Agents, Weigher};
+use crate::{
+    Bell, Endpoint, EndpointState, Instant, Live, Member, PolicySettings, Snapshot, Ticket, WeightSettings,
+};
 use edit::{Overlaid, Overlay};
 use losses::Losses;
 use rotation::Rotation;
@@ -62,6 +66,8 @@ pub struct ClusterSettings {
     pub probes: Vec<ProbeSettings>,
     /// Health is ignored where a smaller share of the endpoints is healthy, in percent.
     pub min_healthy_percent: u8,
+    /// Where weights come from.
+    pub weights: WeightSettings,
 }
 
 /// Owns the members of one service over updates and compiles snapshots of them.
@@ -73,6 +79,8 @@ pub struct Cluster {
     losses: Losses,
     overlay: Overlay,
     health: Health,
+    agents: Agents,
+    weigher: Weigher,
     members: Vec<Member>,
     /// (id, source) of endpoints that another source named first, so that each loss is told once.
     duplicates: BTreeSet<(Arc<str>, Arc<str>)>,
@@ -96,6 +104,8 @@ impl Cluster {
         Self {
             service: name.into(),
             health: Health::new(settings.probes.clone(), seed),
+            agents: Agents::new(settings.weights.agents, seed),
+            weigher: Weigher::new(settings.weights),
             settings,
             sources: Vec::new(),
             losses: Losses::default(),
@@ -161,6 +171,8 @@ impl Cluster {
             return;
         }
         self.health.set_settings(settings.probes.clone(), now);
+        self.agents.set_interval(settings.weights.agents, &self.members, now);
+        self.weigher.set_settings(settings.weights, &self.members, now);
         self.settings = settings;
         for member in &self.members {
             member.live.set_alarm(self.alarm_at());
@@ -195,16 +207,23 @@ impl Cluster {
         }
     }
 
-    /// Does what time alone brings about: held losses whose grace is over come true.
+    /// Does what time alone brings about: held losses whose grace is over come true, and weights follow the load.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.losses.release(&mut self.sources, now) {
             self.fold(now);
         }
+        self.weigh(now);
     }
 
     /// When something is due next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.health.poll_timeout(), self.losses.poll_timeout()].into_iter().flatten().min()
+        let due = [
+            self.health.poll_timeout(),
+            self.agents.poll_timeout(),
+            self.losses.poll_timeout(),
+            self.weigher.poll_timeout(),
+        ];
+        due.into_iter().flatten().min()
     }
 
     /// The next probe to send, if one is due; its result is owed to [`Self::handle_probe`].
@@ -257,6 +276,8 @@ impl Cluster {
             members.len() != before.len() || members.iter().zip(&before).any(|(new, old)| new != old);
         self.members = members;
         self.health.watch_only(&self.members, now);
+        self.agents.watch_only(&self.members, now);
+        self.weigher.watch_only(&self.members, now);
         self.judge(changed);
     }
 
@@ -313,7 +334,6 @@ impl Cluster {
             let kind = if wanted.draining { EventKind::Draining } else { EventKind::Undrained };
             self.events.push_back(ClusterEvent::of(&id, kind));
         }
-        member.live.set_leaving(wanted.draining);
         member.draining = wanted.draining;
         member.source = source;
         member
@@ -331,22 +351,30 @@ impl Cluster {
             source: "".into(),
             draining: false,
             is_eligible: false,
+            weight: 0,
         }
     }
 
-    /// Brings states and eligibility up to date with health, and counts a revision where these or anything before
+    /// Brings states, weights and eligibility up to date with health, agents and load, and counts a revision where these or anything before
     /// (`changed`) changed.
     fn judge(&mut self, mut changed: bool) {
         let mut proven = Vec::with_capacity(self.members.len());
         for member in &mut self.members {
-            let standing = self.health.standing(member.live.generation());
+            let generation = member.live.generation();
+            let standing = self.agents.over(
+                generation,
+                self.health.standing(generation),
+                self.settings.probes.is_empty(),
+            );
+            let rest = if member.draining { Some(BY_OPERATOR) } else { self.agents.resting(generation) };
             let (state, reason) = match standing.verdict {
-                _ if member.draining => (EndpointState::Draining, "drained by an operator".into()),
+                _ if let Some(reason) = rest => (EndpointState::Draining, reason.into()),
                 Verdict::Unknown => (EndpointState::Unknown, standing.reason.clone()),
                 Verdict::Healthy => (EndpointState::Healthy, standing.reason.clone()),
                 Verdict::Unhealthy => (EndpointState::Unhealthy, standing.reason.clone()),
             };
             if state != member.state {
+                member.live.set_leaving(state == EndpointState::Draining);
                 let id = member.endpoint.id.clone();
                 match state {
                     EndpointState::Healthy if member.state != EndpointState::Draining => {
@@ -363,8 +391,10 @@ impl Cluster {
                     _ => {}
                 }
             }
-            changed |= state != member.state || reason != member.reason;
-            (member.state, member.reason) = (state, reason);
+            let weight =
+                self.weigher.weight(generation, member.endpoint.weight, self.agents.percent(generation));
+            changed |= state != member.state || reason != member.reason || weight != member.weight;
+            (member.state, member.reason, member.weight) = (state, reason, weight);
             proven.push(standing.is_proven);
         }
         changed |= self.admit(&proven);
@@ -393,6 +423,9 @@ impl Cluster {
         changed
     }
 }
+
+/// Why an endpoint drains that an operator drains.
+const BY_OPERATOR: &str = "drained by an operator";
 
 /// The source of what an operator added or changed.
 const ADMIN: &str = "admin";

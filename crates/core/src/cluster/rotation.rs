@@ -39,7 +39,7 @@ impl Level {
 }
 
 fn is_able(member: &Member) -> bool {
-    member.endpoint.weight > 0 && !member.draining
+    member.endpoint.weight > 0 && member.state != EndpointState::Draining
 }
 
 fn is_healthy(member: &Member) -> bool {

@@ -218,6 +218,15 @@ impl Health {
         changed
     }
 
+    /// Takes that a probe came to nothing that speaks for or against the endpoint.
+    pub(crate) fn handle_silence(&mut self, generation: u64, probe: usize, now: Instant) {
+        let Some(watched) = self.watched.get(&generation) else { return };
+        if watched.due.get(probe).is_some_and(Option::is_none) {
+            let begun = watched.begun[probe];
+            self.reschedule(generation, probe, begun, now);
+        }
+    }
+
     /// Declares an endpoint unhealthy without a probe; the next one comes soon. True when its standing changed.
     pub(crate) fn condemn(&mut self, generation: u64, reason: Arc<str>, now: Instant) -> bool {
         let Some(watched) = self.watched.get_mut(&generation) else { return false };

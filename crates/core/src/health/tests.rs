@@ -36,6 +36,7 @@ fn members(n: u64) -> Vec<Member> {
         source: "".into(),
         draining: false,
         is_eligible: true,
+        weight: 1,
     };
     (0..n).map(member).collect()
 }

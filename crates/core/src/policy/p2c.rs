@@ -1,6 +1,8 @@
 //! `p2c`: the less loaded of two members drawn by weight (power of two choices).
 //!
-//! Load is in-flight attempts divided by weight. Both are drawn from the weighted distribution and made
+//! Load is in-flight attempts in whole shares: divided by weight, times the mean weight, rounded down. Unrounded, one
+//! attempt at a heavy member would lose against an idle light one, which under a light load gave light members up to twice
+//! their share; with equal weights rounding changes nothing. Both are drawn from the weighted distribution and made
 //! distinct by drawing the second again: drawing two uniformly and comparing by weight instead would give
 //! light members about half of what they should have. Ties go to the first drawn, so an idle cluster is
 //! spread by weight alone. A new member is idle and so wins its comparisons, but is drawn no more often than
@@ -16,6 +18,8 @@ const REDRAWS: u32 = 8;
 #[derive(Debug)]
 struct P2c {
     pairs: Pairs,
+    /// The mean of the weights, where these differ.
+    mean: Option<f32>,
 }
 
 /// Draws two candidates by weight, distinct unless one outweighs the rest by far or is alone.
@@ -27,17 +31,23 @@ pub(super) struct Pairs {
 }
 
 pub(super) fn compile(plan: &Plan<'_>) -> Box<dyn Policy> {
-    Box::new(P2c { pairs: Pairs::new(plan.candidates) })
+    let sum: f64 = plan.candidates.iter().map(|candidate| f64::from(candidate.weight)).sum();
+    let pairs = Pairs::new(plan.candidates);
+    let mean = pairs.shares.is_some().then_some((sum / plan.candidates.len() as f64) as f32);
+    Box::new(P2c { pairs, mean })
 }
 
 impl Policy for P2c {
     fn choose(&self, facts: &Facts<'_>, _: &PickRequest<'_>, draw: &mut Draw) -> MemberIndex {
         let (first, second) = self.pairs.draw(draw);
-        let load =
-            |candidate: Candidate| u64::from(facts.members[candidate.index.0 as usize].live.in_flight());
-        // a / w <= b / v without the division; both sides fit, being products of 32-bit numbers.
-        let first_wins = load(first) * u64::from(second.weight) <= load(second) * u64::from(first.weight);
-        if first_wins { first.index } else { second.index }
+        let load = |candidate: Candidate| {
+            let in_flight = facts.members[candidate.index.0 as usize].live.in_flight();
+            match self.mean {
+                None => in_flight,
+                Some(mean) => (in_flight as f32 * (mean / candidate.weight as f32)) as u32,
+            }
+        };
+        if load(first) <= load(second) { first.index } else { second.index }
     }
 }
 
@@ -96,6 +106,7 @@ mod tests {
             source: "".into(),
             draining: false,
             is_eligible: true,
+            weight: *weight,
         };
         weights.iter().enumerate().map(member).collect()
     }

@@ -14,6 +14,8 @@ fn service(name: &str, endpoints: Vec<EndpointSettings>) -> ServiceSettings {
         name: name.to_owned(),
         policy: PolicyKind::P2c.into(),
         hash_key: None,
+        weights: isobar_core::WeightSettings::default(),
+        agent_port: None,
         endpoints,
         discovery: Vec::new(),
         health: Vec::new(),

@@ -3,12 +3,18 @@
 //! The law panics where it is broken. It does not say which inputs are accepted; that is the part of the unit tests.
 
 use isobar_grpc::health::{ANSWER_LEN_MAX, Malformed, Serving, serving};
+use isobar_grpc::load_report;
 use isobar_grpc::{Status, first_message, framed, parse_timeout, write_percent_encoded, write_timeout};
 
 /// Any bytes: as the body of an answer, as a message, as a field's value and as trailers.
 pub(crate) fn grpc(input: &[u8]) {
     body(input);
     assert_eq!(serving(input), naive_serving(input).ok_or(Malformed), "the two readers agree");
+    if let Some(said) = load_report::parse(input) {
+        let twice = load_report::parse(&[input, input].concat());
+        // By their text, as a number that is none is not equal to itself.
+        assert_eq!(format!("{twice:?}"), format!("{:?}", Some(said)), "the last of each number counts");
+    }
     if let Some(timeout) = parse_timeout(input) {
         let mut written = Vec::new();
         write_timeout(timeout, &mut written);

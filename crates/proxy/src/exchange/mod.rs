@@ -15,6 +15,7 @@ mod body_gone;
 mod checkout;
 mod forward;
 mod hash_key;
+mod load_report;
 mod local;
 mod relay;
 mod tunnel;

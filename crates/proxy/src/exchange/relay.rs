@@ -10,6 +10,7 @@ use isobar_http1::HeaderId;
 use super::End;
 use super::attempt::{Answered, Upload};
 use super::forward::Call;
+use super::load_report;
 use crate::heads::{self, ResponseShape};
 use crate::pump::{Pump, PumpError};
 use crate::refusal::{ErrorCode, Refusal, write_grpc_status};
@@ -77,6 +78,9 @@ impl Call<'_> {
         let uploaded = upload.pump.is_finished();
         let message_end = upload.pump.source_end();
         let ending = self.end_call(&relayed, &download);
+        if let (Some(penalty), Relayed::Whole) = (self.service.error_penalty, &relayed) {
+            load_report::note_trailers(download.trailers(), &guard, penalty);
+        }
         self.scratch.to_caller = download.into_lead();
         self.scratch.to_endpoint = upload.pump.into_lead();
         self.scratch.up.consume(self.scratch.up.len());
@@ -159,6 +163,9 @@ impl Call<'_> {
         self.record.status = response.status;
         if let Some(call) = &mut self.record.grpc {
             call.note_head(response, head);
+        }
+        if let Some(penalty) = self.service.error_penalty {
+            load_report::note_head(response, head, guard, penalty);
         }
         let (429 | 503) = response.status else { return };
         let wish = response.find(HeaderId::RetryAfter, head);

@@ -1,0 +1,148 @@
+//! One question to the agent beside an endpoint: a connection, and one line read from it.
+//!
+//! Nothing is sent. Invariants: an answer has as long as the interval to come, at most [`PATIENCE_MAX`], the wait for a
+//! permit not counted; at most [`LINE_MAX`] bytes are read; questions count among the probes under way, with their bounds.
+//! Limit: an agent is spoken to in the clear, also where the endpoint is not.
+
+use std::time::Duration;
+
+use isobar_core::{Address, AgentLine, Endpoint};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::net::TcpStream;
+
+use crate::probe::Prober;
+
+/// Bytes of an agent's line: all words there are take half of it, and a reason for people the rest.
+const LINE_MAX: usize = 256;
+
+/// Longest wait for an answer: an agent only says what it knows already.
+const PATIENCE_MAX: Duration = Duration::from_secs(5);
+
+impl Prober {
+    /// Asks the agent on this port of the endpoint's host; `None` where it cannot be reached or says nothing that is
+    /// understood. The log tells why at level debug, as it would at every question.
+    pub(crate) async fn ask_agent(
+        &self,
+        endpoint: &Endpoint,
+        port: u16,
+        interval: Duration,
+    ) -> Option<AgentLine> {
+        let Address::Tcp(mut address) = endpoint.address else { return None };
+        address.set_port(port);
+        let _permits = self.permits().await;
+        let asked = async { line(TcpStream::connect(address).await?).await };
+        match tokio::time::timeout(interval.min(PATIENCE_MAX), asked).await {
+            Ok(Ok(text)) => {
+                let line = AgentLine::parse(&text);
+                if line.is_none() {
+                    let text = String::from_utf8_lossy(&text);
+                    tracing::debug!(endpoint = %endpoint.id, %address, ?text, "an agent's line was not understood");
+                }
+                line
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(endpoint = %endpoint.id, %address, %error, "an agent cannot be reached");
+                None
+            }
+            Err(_) => {
+                tracing::debug!(endpoint = %endpoint.id, %address, "an agent did not answer in time");
+                None
+            }
+        }
+    }
+}
+
+/// The first line, or what came of it where the agent closes without an end of it.
+async fn line(mut stream: impl AsyncRead + Unpin) -> std::io::Result<Vec<u8>> {
+    let mut text = Vec::with_capacity(LINE_MAX);
+    while text.len() < LINE_MAX && !text.contains(&b'\n') {
+        let room = (LINE_MAX - text.len()) as u64;
+        if (&mut stream).take(room).read_buf(&mut text).await? == 0 {
+            break;
+        }
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn endpoint(address: Address) -> Endpoint {
+        Endpoint {
+            id: "a".into(),
+            address,
+            weight: 1,
+            priority: 0,
+            zone: None,
+            host: None,
+            hash_key: None,
+            metadata: BTreeMap::new(),
+        }
+    }
+
+    /// What is made of an agent that sends these pieces, and then closes or keeps silent.
+    async fn asked(pieces: &'static [&'static [u8]], closes: bool) -> Option<AgentLine> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            for piece in pieces {
+                stream.write_all(piece).await.unwrap();
+                stream.flush().await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            if !closes {
+                std::future::pending::<()>().await;
+            }
+        });
+        // The endpoint's own port is another one.
+        let endpoint = endpoint(Address::Tcp("127.0.0.1:1".parse().unwrap()));
+        Prober::default().ask_agent(&endpoint, port, Duration::from_millis(500)).await
+    }
+
+    fn parsed(text: &str) -> Option<AgentLine> {
+        AgentLine::parse(text.as_bytes())
+    }
+
+    #[tokio::test]
+    async fn a_line_ends_with_its_end_or_with_the_connection() {
+        assert_eq!(asked(&[b"75% up\n"], false).await, parsed("75% up"));
+        assert_eq!(asked(&[b"7", b"5% u", b"p\r\nmaint\n"], true).await, parsed("75% up"));
+        assert_eq!(asked(&[b"drain"], true).await, parsed("drain"));
+    }
+
+    #[tokio::test]
+    async fn silence_garbage_and_a_line_without_an_end_say_nothing() {
+        assert_eq!(asked(&[], true).await, None);
+        assert_eq!(asked(&[], false).await, None);
+        assert_eq!(asked(&[b"drain"], false).await, None, "it could go on with an x");
+        assert_eq!(asked(&[b"\xff\xfe hello\n"], true).await, None);
+    }
+
+    #[tokio::test]
+    async fn of_a_flood_only_the_first_bytes_are_read() {
+        const FLOOD: &[u8] = &[b' '; 64 * 1024];
+        assert_eq!(asked(&[b"50%", FLOOD, b"drain\n"], false).await, parsed("50%"));
+    }
+
+    #[tokio::test]
+    async fn where_nobody_listens_nothing_is_said() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let tcp = endpoint(Address::Tcp("127.0.0.1:1".parse().unwrap()));
+        let unix = endpoint(Address::Unix(Path::new("/nowhere").into()));
+        for endpoint in [tcp, unix] {
+            assert_eq!(Prober::default().ask_agent(&endpoint, port, Duration::from_secs(1)).await, None);
+        }
+    }
+}
