@@ -195,10 +195,26 @@ impl Connection {
         if slot.receiving.window < 0 {
             return Err(Fault::Stream(head.stream, Reason::FLOW_CONTROL_ERROR));
         }
+        if padding.is_some() {
+            self.count_payload(key, head, head.len)?;
+        }
         if head.len == 0 {
             return self.data(&mut &[][..]);
         }
         Ok(())
+    }
+
+    /// Holds the payload of a frame against the length that its message was told to have, before any of it is taken: what is
+    /// read of a message that is wrong must not depend on how the frame was split.
+    fn count_payload(&mut self, key: Key, head: FrameHead, n: usize) -> Taken {
+        let Some(left) = &mut self.slot(key).receiving.length_left else { return Ok(()) };
+        match left.checked_sub(n as u64) {
+            Some(less) if less == 0 || !head.has(flag::END_STREAM) => {
+                *left = less;
+                Ok(())
+            }
+            _ => Err(Fault::Malformed(head.stream, Malformed::Length)),
+        }
     }
 
     /// Takes what came of a frame of DATA.
@@ -214,8 +230,12 @@ impl Connection {
                 return Err(Reason::PROTOCOL_ERROR.into());
             }
             *padding = Some(usize::from(n));
+            let n_payload = *left - usize::from(n);
             // The byte that tells of it is padding as well.
             self.pad(head.stream, 1);
+            if let Some(key) = self.find(head.stream).filter(|key| self.broken(*key).is_none()) {
+                self.count_payload(key, head, n_payload)?;
+            }
         }
         let Progress::Data { left, padding, .. } = &mut self.progress else { return Ok(()) };
         let Some(n_padding) = *padding else { return Ok(()) };
@@ -235,7 +255,8 @@ impl Connection {
             self.give_back_to_all(len as u32);
             return Ok(());
         };
-        self.payload(key, head, payload, is_over && head.has(flag::END_STREAM))
+        self.payload(key, head.stream, payload, is_over && head.has(flag::END_STREAM));
+        Ok(())
     }
 
     /// Gives padding back at once.
@@ -247,26 +268,16 @@ impl Connection {
         self.give_back_to_all(n);
     }
 
-    fn payload(&mut self, key: Key, head: FrameHead, payload: &[u8], ends: bool) -> Taken {
+    fn payload(&mut self, key: Key, id: u32, payload: &[u8], ends: bool) {
         let receiving = &mut self.slot(key).receiving;
-        if let Some(left) = &mut receiving.length_left {
-            match left.checked_sub(payload.len() as u64) {
-                Some(less) if !ends || less == 0 => *left = less,
-                _ => {
-                    self.give_back_to_all(payload.len() as u32);
-                    return Err(Fault::Malformed(head.stream, Malformed::Length));
-                }
-            }
-        }
         receiving.take(payload);
         if ends {
             receiving.is_complete = true;
-            self.remember_ended(head.stream);
+            self.remember_ended(id);
         }
         if (ends || !payload.is_empty()) && self.slot(key).wants_read {
             self.touch(key);
         }
-        Ok(())
     }
 
     // What concerns streams that are not held, and their ends.
