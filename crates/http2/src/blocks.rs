@@ -111,8 +111,8 @@ impl Connection {
             return self.decode(block, |_, _| {});
         }
         if slot.receiving.is_complete {
-            self.decode(block, |_, _| {})?;
-            return Err(Fault::Stream(id, Reason::STREAM_CLOSED));
+            let fault = slot.after_end();
+            return self.decode(block, |_, _| {}).and(Err(fault));
         }
         let is_answer = !slot.receiving.has_head;
         let kind = if is_answer {

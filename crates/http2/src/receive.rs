@@ -7,7 +7,7 @@
 use crate::connection::{Connection, Key, LEAVING, Leaving, PREFACE, Progress};
 use crate::frame::{FrameHead, flag, kind};
 use crate::settings::WINDOW_MAX;
-use crate::stream::Broken;
+use crate::stream::{Broken, Slot};
 use crate::{Malformed, Reason, frame};
 
 /// Streams that are reset for mistakes of the peer in one connection; then it is closed.
@@ -20,6 +20,14 @@ pub(crate) enum Fault {
     Malformed(u32, Malformed),
     /// A request that was reset already.
     Request(Malformed),
+}
+
+impl Slot {
+    /// What more of a message means whose end came: where ours was sent as well the stream is closed, as if it were not held
+    /// any more (RFC 9113, section 5.1).
+    pub(crate) fn after_end(&self) -> Fault {
+        if self.is_sent() { Reason::STREAM_CLOSED.into() } else { Fault::Stream(self.id, Reason::STREAM_CLOSED) }
+    }
 }
 
 impl From<Reason> for Fault {
@@ -186,7 +194,7 @@ impl Connection {
             return Ok(());
         }
         if slot.receiving.is_complete {
-            return Err(Fault::Stream(head.stream, Reason::STREAM_CLOSED));
+            return Err(slot.after_end());
         }
         if !slot.receiving.has_head {
             return Err(Fault::Stream(head.stream, Reason::PROTOCOL_ERROR));
