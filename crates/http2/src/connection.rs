@@ -241,6 +241,10 @@ impl Connection {
         if self.out_sent == self.out.len() {
             self.out.clear();
             self.out_sent = 0;
+        } else if self.out_sent >= OUT_MAX {
+            // Who never takes all of it would make it grow for ever.
+            self.out.drain(..self.out_sent);
+            self.out_sent = 0;
         }
         self.grant();
     }
