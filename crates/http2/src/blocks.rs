@@ -106,6 +106,7 @@ impl Connection {
 
     /// Fields on a stream that is held: an answer, or trailers.
     fn more_fields(&mut self, key: Key, id: u32, ends: bool, block: &[u8]) -> Taken {
+        let head_bytes = self.bounds.head_bytes;
         let slot = self.slot(key);
         if slot.broken.is_some() {
             return self.decode(block, |_, _| {});
@@ -115,6 +116,11 @@ impl Connection {
             return self.decode(block, |_, _| {}).and(Err(fault));
         }
         let is_answer = !slot.receiving.has_head;
+        // Windows bound payload alone: interim heads that nobody reads would come without end.
+        if is_answer && slot.receiving.text.len() >= head_bytes {
+            let fault = Fault::Stream(id, Reason::ENHANCE_YOUR_CALM);
+            return self.decode(block, |_, _| {}).and(Err(fault));
+        }
         let kind = if is_answer {
             Kind::Response { to_head: slot.method == isobar_http1::Method::Head, tunnel: slot.proof }
         } else {
