@@ -269,11 +269,13 @@ impl Connection {
 
     /// Gives padding back at once.
     fn pad(&mut self, stream: u32, n: u32) {
-        if let Some(key) = self.find(stream) {
-            let receiving = &mut self.slot(key).receiving;
-            receiving.owed += n;
+        if n == 0 {
+            return;
         }
-        self.give_back_to_all(n);
+        match self.find(stream) {
+            Some(key) => self.give_back(key, n),
+            None => self.give_back_to_all(n),
+        }
     }
 
     fn payload(&mut self, key: Key, id: u32, payload: &[u8], ends: bool) {
