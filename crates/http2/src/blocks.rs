@@ -5,7 +5,7 @@
 use crate::connection::{Block, Connection, Key, Leaving};
 use crate::frame::{FrameHead, flag};
 use crate::inbound::{Inbound, Kind, Translated};
-use crate::receive::{Fault, Taken, no_circle};
+use crate::receive::{Fault, Taken, is_circle_of};
 use crate::{Malformed, Reason};
 
 /// Bytes of a precedence in HEADERS.
@@ -19,21 +19,26 @@ impl Connection {
             let len = rest.len().checked_sub(usize::from(n)).ok_or(Reason::PROTOCOL_ERROR)?;
             payload = &rest[..len];
         }
-        let mut circle = Ok(());
+        let mut is_circle = false;
         if head.has(flag::PRIORITY) {
             let (precedence, rest) =
                 payload.split_at_checked(PRECEDENCE_LEN).ok_or(Reason::FRAME_SIZE_ERROR)?;
-            circle = no_circle(head, precedence);
+            is_circle = is_circle_of(head.stream, precedence);
             payload = rest;
         }
         let ends_stream = head.has(flag::END_STREAM);
+        let block = Block { stream: head.stream, ends_stream, is_circle, n_frames: 0, bytes: Vec::new() };
         if head.has(flag::END_HEADERS) {
-            self.fields(head.stream, ends_stream, payload)?;
-        } else {
-            let bytes = payload.to_vec();
-            self.block = Some(Block { stream: head.stream, ends_stream, n_frames: 0, bytes });
+            return self.complete(&block, payload);
         }
-        circle
+        self.block = Some(Block { bytes: payload.to_vec(), ..block });
+        Ok(())
+    }
+
+    /// Takes a block whose last frame came; a stream that comes before itself is one by then.
+    fn complete(&mut self, block: &Block, bytes: &[u8]) -> Taken {
+        self.fields(block.stream, block.ends_stream, bytes)?;
+        if block.is_circle { Err(Fault::Stream(block.stream, Reason::PROTOCOL_ERROR)) } else { Ok(()) }
     }
 
     pub(crate) fn continuation(&mut self, head: FrameHead, payload: &[u8]) -> Taken {
@@ -47,8 +52,8 @@ impl Connection {
         if !head.has(flag::END_HEADERS) {
             return Ok(());
         }
-        let Some(Block { stream, ends_stream, bytes, .. }) = self.block.take() else { return Ok(()) };
-        self.fields(stream, ends_stream, &bytes)
+        let Some(block) = self.block.take() else { return Ok(()) };
+        self.complete(&block, &block.bytes)
     }
 
     /// Takes a complete block of fields.

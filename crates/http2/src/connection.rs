@@ -93,6 +93,8 @@ pub(crate) enum Progress {
 pub(crate) struct Block {
     pub(crate) stream: u32,
     pub(crate) ends_stream: bool,
+    /// Its stream comes before itself.
+    pub(crate) is_circle: bool,
     pub(crate) n_frames: usize,
     pub(crate) bytes: Vec<u8>,
 }

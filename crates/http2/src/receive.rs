@@ -158,7 +158,9 @@ impl Connection {
         match head.kind {
             kind::HEADERS => self.headers(head, payload),
             kind::CONTINUATION => self.continuation(head, payload),
-            kind::PRIORITY => no_circle(head, payload),
+            kind::PRIORITY if is_circle_of(head.stream, payload) => {
+                Err(Fault::Stream(head.stream, Reason::PROTOCOL_ERROR))
+            }
             kind::RST_STREAM => self.reset_received(head, Reason(number(payload))),
             kind::SETTINGS => self.settings(head, payload),
             kind::PING => {
@@ -420,12 +422,9 @@ impl Connection {
     }
 }
 
-/// A stream cannot come before itself.
-pub(crate) fn no_circle(head: FrameHead, precedence: &[u8]) -> Taken {
-    if number(precedence) & 0x7FFF_FFFF == head.stream {
-        return Err(Fault::Stream(head.stream, Reason::PROTOCOL_ERROR));
-    }
-    Ok(())
+/// Whether a stream comes before itself, which it cannot.
+pub(crate) fn is_circle_of(stream: u32, precedence: &[u8]) -> bool {
+    number(precedence) & 0x7FFF_FFFF == stream
 }
 
 /// The number in the first four bytes.
