@@ -294,19 +294,22 @@ impl Connection {
 
     // What concerns streams that are not held, and their ends.
 
+    /// Callers begin odd streams, and nobody begins others.
+    fn check_begun(&self, id: u32) -> Taken {
+        let was_never = id > self.newest || id.is_multiple_of(2);
+        if was_never { Err(Reason::PROTOCOL_ERROR.into()) } else { Ok(()) }
+    }
+
     /// A frame of a message on a stream that nobody holds.
     pub(crate) fn on_unknown(&self, id: u32) -> Taken {
-        if id > self.newest || id.is_multiple_of(2) {
-            // It was never begun: callers begin odd ones, and nobody begins others.
-            return Err(Reason::PROTOCOL_ERROR.into());
-        }
+        self.check_begun(id)?;
         if self.was_ended(id) { Err(Reason::STREAM_CLOSED.into()) } else { Ok(()) }
     }
 
     fn reset_received(&mut self, head: FrameHead, reason: Reason) -> Taken {
         let id = head.stream;
         let Some(key) = self.find(id) else {
-            return if id > self.newest { Err(Reason::PROTOCOL_ERROR.into()) } else { Ok(()) };
+            return self.check_begun(id);
         };
         self.remember_ended(id);
         let slot = self.slot(key);
@@ -404,8 +407,7 @@ impl Connection {
             return Ok(());
         }
         let Some(key) = self.find(head.stream) else {
-            let was_never = head.stream > self.newest;
-            return if was_never { Err(Reason::PROTOCOL_ERROR.into()) } else { Ok(()) };
+            return self.check_begun(head.stream);
         };
         if more == 0 {
             return Err(Fault::Stream(head.stream, Reason::PROTOCOL_ERROR));
