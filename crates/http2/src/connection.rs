@@ -126,7 +126,10 @@ pub struct Connection {
     pub(crate) newest: u32,
     pub(crate) accepted: VecDeque<u32>,
     pub(crate) touched: Vec<u32>,
+    /// Streams that wait for the connection's window or room, by their turns.
     pub(crate) queue: VecDeque<u32>,
+    /// Turns that were given.
+    pub(crate) n_turns: u64,
     pub(crate) spare: Vec<Memory>,
     /// Streams that the peer ended, in a ring.
     pub(crate) ended: [u32; ENDED_MAX],
@@ -203,6 +206,7 @@ impl Connection {
             accepted: VecDeque::new(),
             touched: Vec::new(),
             queue: VecDeque::new(),
+            n_turns: 0,
             spare: Vec::new(),
             ended: [0; ENDED_MAX],
             n_ended: 0,
@@ -390,6 +394,9 @@ impl Connection {
         let is_sent = self.slot(key).is_sent();
         self.reset(key, if is_sent && self.is_server() { Reason::NO_ERROR } else { Reason::CANCEL });
         let Some(slot) = self.slots[key.0 as usize].take() else { return };
+        if slot.is_queued {
+            self.queue.retain(|waiting| *waiting != key.0);
+        }
         self.free.push(key.0);
         self.n_streams -= 1;
         if slot.id != 0

@@ -173,7 +173,9 @@ impl Connection {
         self.out.extend_from_slice(&bytes[..n]);
         *open = Some(at);
         self.send_window -= n as i64;
-        self.slot(key).send_window -= n as i64;
+        let slot = self.slot(key);
+        slot.send_window -= n as i64;
+        slot.turn = None;
         n
     }
 
