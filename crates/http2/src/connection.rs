@@ -408,6 +408,10 @@ impl Connection {
         if self.n_streams == 0 && self.slots.len() > SLOTS_KEPT {
             (self.slots, self.free, self.by_id) = (Vec::new(), Vec::new(), Vec::new());
         }
+        if !self.queue.is_empty() {
+            // What it was woken for is another's.
+            self.grant();
+        }
         let (mut text, mut body) = (slot.receiving.text, slot.receiving.body);
         if self.spare.len() < SPARE_MAX && text.capacity() + body.capacity() <= SPARE_BYTES_MAX {
             text.clear();

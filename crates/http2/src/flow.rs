@@ -57,9 +57,8 @@ impl Connection {
             return;
         }
         let turn = *slot.turn.get_or_insert(newest);
-        let waits_longer = |other: &u32| {
-            self.slots[*other as usize].as_ref().is_some_and(|other| other.turn < Some(turn))
-        };
+        let waits_longer =
+            |other: &u32| self.slots[*other as usize].as_ref().is_some_and(|other| other.turn < Some(turn));
         let place = if turn == newest { self.queue.len() } else { self.queue.partition_point(waits_longer) };
         self.queue.insert(place, key.0);
     }

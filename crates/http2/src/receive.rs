@@ -26,7 +26,11 @@ impl Slot {
     /// What more of a message means whose end came: where ours was sent as well the stream is closed, as if it were not held
     /// any more (RFC 9113, section 5.1).
     pub(crate) fn after_end(&self) -> Fault {
-        if self.is_sent() { Reason::STREAM_CLOSED.into() } else { Fault::Stream(self.id, Reason::STREAM_CLOSED) }
+        if self.is_sent() {
+            Reason::STREAM_CLOSED.into()
+        } else {
+            Fault::Stream(self.id, Reason::STREAM_CLOSED)
+        }
     }
 }
 
