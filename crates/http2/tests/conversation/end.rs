@@ -16,6 +16,7 @@ pub(crate) enum Outcome {
 }
 
 /// Who holds a stream.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about one stream")]
 #[derive(Debug)]
 pub(crate) struct Task {
     pub(crate) key: Key,

@@ -268,9 +268,9 @@ impl Conversation {
         if task.broken.is_some() || task.is_over(connection) {
             let task = end.release(place);
             if is_client {
-                self.end_of_client(&task)
+                self.end_of_client(&task);
             } else {
-                self.end_of_server(&task)
+                self.end_of_server(&task);
             }
             return true;
         }
