@@ -5,7 +5,7 @@
 use crate::connection::{Block, Connection, Key, Leaving};
 use crate::frame::{FrameHead, flag};
 use crate::inbound::{Inbound, Kind, Translated};
-use crate::receive::{Fault, Taken, no_circle};
+use crate::receive::{Fault, Taken, is_circle_of};
 use crate::{Malformed, Reason};
 
 /// Bytes of a precedence in HEADERS.
@@ -19,21 +19,26 @@ impl Connection {
             let len = rest.len().checked_sub(usize::from(n)).ok_or(Reason::PROTOCOL_ERROR)?;
             payload = &rest[..len];
         }
-        let mut circle = Ok(());
+        let mut is_circle = false;
         if head.has(flag::PRIORITY) {
             let (precedence, rest) =
                 payload.split_at_checked(PRECEDENCE_LEN).ok_or(Reason::FRAME_SIZE_ERROR)?;
-            circle = no_circle(head, precedence);
+            is_circle = is_circle_of(head.stream, precedence);
             payload = rest;
         }
         let ends_stream = head.has(flag::END_STREAM);
+        let block = Block { stream: head.stream, ends_stream, is_circle, n_frames: 0, bytes: Vec::new() };
         if head.has(flag::END_HEADERS) {
-            self.fields(head.stream, ends_stream, payload)?;
-        } else {
-            let bytes = payload.to_vec();
-            self.block = Some(Block { stream: head.stream, ends_stream, n_frames: 0, bytes });
+            return self.complete(&block, payload);
         }
-        circle
+        self.block = Some(Block { bytes: payload.to_vec(), ..block });
+        Ok(())
+    }
+
+    /// Takes a block whose last frame came; a stream that comes before itself is one by then.
+    fn complete(&mut self, block: &Block, bytes: &[u8]) -> Taken {
+        self.fields(block.stream, block.ends_stream, bytes)?;
+        if block.is_circle { Err(Fault::Stream(block.stream, Reason::PROTOCOL_ERROR)) } else { Ok(()) }
     }
 
     pub(crate) fn continuation(&mut self, head: FrameHead, payload: &[u8]) -> Taken {
@@ -47,8 +52,8 @@ impl Connection {
         if !head.has(flag::END_HEADERS) {
             return Ok(());
         }
-        let Some(Block { stream, ends_stream, bytes, .. }) = self.block.take() else { return Ok(()) };
-        self.fields(stream, ends_stream, &bytes)
+        let Some(block) = self.block.take() else { return Ok(()) };
+        self.complete(&block, &block.bytes)
     }
 
     /// Takes a complete block of fields.
@@ -67,7 +72,7 @@ impl Connection {
         if !is_new {
             self.decode(block, |_, _| {})?;
             // What crossed the end that we set is no mistake; a number that was passed over is (section 5.1.1).
-            return if self.was_given_up(id) {
+            return if self.was_given_up(id) || !is_taken {
                 Ok(())
             } else {
                 self.on_unknown(id).and(Err(Reason::PROTOCOL_ERROR.into()))
@@ -106,15 +111,21 @@ impl Connection {
 
     /// Fields on a stream that is held: an answer, or trailers.
     fn more_fields(&mut self, key: Key, id: u32, ends: bool, block: &[u8]) -> Taken {
+        let head_bytes = self.bounds.head_bytes;
         let slot = self.slot(key);
         if slot.broken.is_some() {
             return self.decode(block, |_, _| {});
         }
         if slot.receiving.is_complete {
-            self.decode(block, |_, _| {})?;
-            return Err(Fault::Stream(id, Reason::STREAM_CLOSED));
+            let fault = slot.after_end();
+            return self.decode(block, |_, _| {}).and(Err(fault));
         }
         let is_answer = !slot.receiving.has_head;
+        // Windows bound payload alone: interim heads that nobody reads would come without end.
+        if is_answer && slot.receiving.text.len() >= head_bytes {
+            let fault = Fault::Stream(id, Reason::ENHANCE_YOUR_CALM);
+            return self.decode(block, |_, _| {}).and(Err(fault));
+        }
         let kind = if is_answer {
             Kind::Response { to_head: slot.method == isobar_http1::Method::Head, tunnel: slot.proof }
         } else {

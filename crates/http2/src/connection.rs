@@ -95,6 +95,8 @@ pub(crate) enum Progress {
 pub(crate) struct Block {
     pub(crate) stream: u32,
     pub(crate) ends_stream: bool,
+    /// Its stream comes before itself.
+    pub(crate) is_circle: bool,
     pub(crate) n_frames: usize,
     pub(crate) bytes: Vec<u8>,
 }
@@ -126,7 +128,10 @@ pub struct Connection {
     pub(crate) newest: u32,
     pub(crate) accepted: VecDeque<u32>,
     pub(crate) touched: Vec<u32>,
+    /// Streams that wait for the connection's window or room, by their turns.
     pub(crate) queue: VecDeque<u32>,
+    /// Turns that were given.
+    pub(crate) n_turns: u64,
     pub(crate) spare: Vec<Memory>,
     /// Streams that the peer ended, in a ring.
     pub(crate) ended: [u32; ENDED_MAX],
@@ -203,6 +208,7 @@ impl Connection {
             accepted: VecDeque::new(),
             touched: Vec::new(),
             queue: VecDeque::new(),
+            n_turns: 0,
             spare: Vec::new(),
             ended: [0; ENDED_MAX],
             n_ended: 0,
@@ -242,6 +248,10 @@ impl Connection {
         self.out_sent += n;
         if self.out_sent == self.out.len() {
             self.out.clear();
+            self.out_sent = 0;
+        } else if self.out_sent >= OUT_MAX {
+            // Who never takes all of it would make it grow for ever.
+            self.out.drain(..self.out_sent);
             self.out_sent = 0;
         }
         self.grant();
@@ -386,6 +396,9 @@ impl Connection {
         let is_sent = self.slot(key).is_sent();
         self.reset(key, if is_sent && self.is_server() { Reason::NO_ERROR } else { Reason::CANCEL });
         let Some(slot) = self.slots[key.0 as usize].take() else { return };
+        if slot.is_queued {
+            self.queue.retain(|waiting| *waiting != key.0);
+        }
         self.free.push(key.0);
         self.n_streams -= 1;
         if slot.id != 0
@@ -396,6 +409,10 @@ impl Connection {
         self.give_back_to_all(slot.receiving.n_waiting() as u32);
         if self.n_streams == 0 && self.slots.len() > SLOTS_KEPT {
             (self.slots, self.free, self.by_id) = (Vec::new(), Vec::new(), Vec::new());
+        }
+        if !self.queue.is_empty() {
+            // What it was woken for is another's.
+            self.grant();
         }
         let mut memory = slot.receiving.into_memory();
         let spare_max = if self.is_server() { SPARE_MAX_OF_CALLER } else { SPARE_MAX_TO_ENDPOINT };

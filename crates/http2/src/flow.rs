@@ -1,7 +1,7 @@
 //! Who may go on: streams that something came for, and windows in both directions.
 //!
-//! Invariants: who waits for the connection's window or room is woken in the order in which he came to wait, and not
-//! before there is something for him; the peer gets back what was read, in pieces that are worth a frame.
+//! Invariants: who waits for the connection's window or room is woken in the order in which he came to wait, keeps his place
+//! until he gets something, and is not woken before there is something for him; the peer gets back what was read, in pieces that are worth a frame.
 
 use crate::connection::{Connection, Key, OUT_MAX};
 use crate::frame;
@@ -47,11 +47,20 @@ impl Connection {
         }
     }
 
-    /// Puts a stream among those that wait for the connection's window or room.
+    /// Puts a stream among those that wait for the connection's window or room: in the place that it had, if it was woken and
+    /// others took what there was.
     pub(crate) fn queue(&mut self, key: Key) {
-        if !std::mem::replace(&mut self.slot(key).is_queued, true) {
-            self.queue.push_back(key.0);
+        self.n_turns += 1;
+        let newest = self.n_turns;
+        let slot = self.slot(key);
+        if std::mem::replace(&mut slot.is_queued, true) {
+            return;
         }
+        let turn = *slot.turn.get_or_insert(newest);
+        let waits_longer =
+            |other: &u32| self.slots[*other as usize].as_ref().is_some_and(|other| other.turn < Some(turn));
+        let place = if turn == newest { self.queue.len() } else { self.queue.partition_point(waits_longer) };
+        self.queue.insert(place, key.0);
     }
 
     /// Wakes as many of those that wait as there is something for.
@@ -65,8 +74,10 @@ impl Connection {
                 && slot.is_queued
             {
                 slot.is_queued = false;
-                room -= frame::PAYLOAD_MAX as i64;
-                self.touch(Key(key));
+                if slot.broken.is_none() {
+                    room -= frame::PAYLOAD_MAX as i64;
+                    self.touch(Key(key));
+                }
             }
         }
     }

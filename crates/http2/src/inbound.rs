@@ -136,7 +136,8 @@ impl<'a> Inbound<'a> {
     /// Takes the next field.
     pub(crate) fn field(&mut self, name: &[u8], value: &[u8]) {
         // What is past its bound or wrong already needs no more of it; who unpacks much from little costs nothing here.
-        if self.malformed.is_some() || self.out.len() > self.out_max {
+        let is_full = self.out.len().max(self.pseudo.cookies.len()) > self.out_max;
+        if self.malformed.is_some() || is_full {
             return;
         }
         let taken = match name {
@@ -212,9 +213,6 @@ impl<'a> Inbound<'a> {
     /// Section 8.2.3: what was split for the sake of compression is one field again.
     fn cookie(&mut self, value: &[u8]) {
         let cookies = &mut self.pseudo.cookies;
-        if cookies.len() > self.out_max {
-            return;
-        }
         if !cookies.is_empty() {
             cookies.extend_from_slice(b"; ");
         }

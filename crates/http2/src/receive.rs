@@ -7,7 +7,7 @@
 use crate::connection::{Connection, Key, LEAVING, Leaving, PREFACE, Progress};
 use crate::frame::{FrameHead, flag, kind};
 use crate::settings::WINDOW_MAX;
-use crate::stream::Broken;
+use crate::stream::{Broken, Slot};
 use crate::{Malformed, Reason, frame};
 
 /// Streams that are reset for mistakes of the peer in one connection; then it is closed.
@@ -20,6 +20,18 @@ pub(crate) enum Fault {
     Malformed(u32, Malformed),
     /// A request that was reset already.
     Request(Malformed),
+}
+
+impl Slot {
+    /// What more of a message means whose end came: where ours was sent as well the stream is closed, as if it were not held
+    /// any more (RFC 9113, section 5.1).
+    pub(crate) fn after_end(&self) -> Fault {
+        if self.is_sent() {
+            Reason::STREAM_CLOSED.into()
+        } else {
+            Fault::Stream(self.id, Reason::STREAM_CLOSED)
+        }
+    }
 }
 
 impl From<Reason> for Fault {
@@ -150,7 +162,9 @@ impl Connection {
         match head.kind {
             kind::HEADERS => self.headers(head, payload),
             kind::CONTINUATION => self.continuation(head, payload),
-            kind::PRIORITY => no_circle(head, payload),
+            kind::PRIORITY if is_circle_of(head.stream, payload) => {
+                Err(Fault::Stream(head.stream, Reason::PROTOCOL_ERROR))
+            }
             kind::RST_STREAM => self.reset_received(head, Reason(number(payload))),
             kind::SETTINGS => self.settings(head, payload),
             kind::PING => {
@@ -186,7 +200,7 @@ impl Connection {
             return Ok(());
         }
         if slot.receiving.is_complete {
-            return Err(Fault::Stream(head.stream, Reason::STREAM_CLOSED));
+            return Err(slot.after_end());
         }
         if !slot.receiving.has_head {
             return Err(Fault::Stream(head.stream, Reason::PROTOCOL_ERROR));
@@ -195,10 +209,26 @@ impl Connection {
         if slot.receiving.window < 0 {
             return Err(Fault::Stream(head.stream, Reason::FLOW_CONTROL_ERROR));
         }
+        if padding.is_some() {
+            self.count_payload(key, head, head.len)?;
+        }
         if head.len == 0 {
             return self.data(&mut &[][..]);
         }
         Ok(())
+    }
+
+    /// Holds the payload of a frame against the length that its message was told to have, before any of it is taken: what is
+    /// read of a message that is wrong must not depend on how the frame was split.
+    fn count_payload(&mut self, key: Key, head: FrameHead, n: usize) -> Taken {
+        let Some(left) = &mut self.slot(key).receiving.length_left else { return Ok(()) };
+        match left.checked_sub(n as u64) {
+            Some(less) if less == 0 || !head.has(flag::END_STREAM) => {
+                *left = less;
+                Ok(())
+            }
+            _ => Err(Fault::Malformed(head.stream, Malformed::Length)),
+        }
     }
 
     /// Takes what came of a frame of DATA.
@@ -214,8 +244,12 @@ impl Connection {
                 return Err(Reason::PROTOCOL_ERROR.into());
             }
             *padding = Some(usize::from(n));
+            let n_payload = *left - usize::from(n);
             // The byte that tells of it is padding as well.
             self.pad(head.stream, 1);
+            if let Some(key) = self.find(head.stream).filter(|key| self.broken(*key).is_none()) {
+                self.count_payload(key, head, n_payload)?;
+            }
         }
         let Progress::Data { left, padding, .. } = &mut self.progress else { return Ok(()) };
         let Some(n_padding) = *padding else { return Ok(()) };
@@ -235,55 +269,51 @@ impl Connection {
             self.give_back_to_all(len as u32);
             return Ok(());
         };
-        self.payload(key, head, payload, is_over && head.has(flag::END_STREAM))
+        self.payload(key, head.stream, payload, is_over && head.has(flag::END_STREAM));
+        Ok(())
     }
 
     /// Gives padding back at once.
     fn pad(&mut self, stream: u32, n: u32) {
-        if let Some(key) = self.find(stream) {
-            let receiving = &mut self.slot(key).receiving;
-            receiving.owed += n;
+        if n == 0 {
+            return;
         }
-        self.give_back_to_all(n);
+        match self.find(stream) {
+            Some(key) => self.give_back(key, n),
+            None => self.give_back_to_all(n),
+        }
     }
 
-    fn payload(&mut self, key: Key, head: FrameHead, payload: &[u8], ends: bool) -> Taken {
+    fn payload(&mut self, key: Key, id: u32, payload: &[u8], ends: bool) {
         let receiving = &mut self.slot(key).receiving;
-        if let Some(left) = &mut receiving.length_left {
-            match left.checked_sub(payload.len() as u64) {
-                Some(less) if !ends || less == 0 => *left = less,
-                _ => {
-                    self.give_back_to_all(payload.len() as u32);
-                    return Err(Fault::Malformed(head.stream, Malformed::Length));
-                }
-            }
-        }
         receiving.take(payload);
         if ends {
             receiving.is_complete = true;
-            self.remember_ended(head.stream);
+            self.remember_ended(id);
         }
         if (ends || !payload.is_empty()) && self.slot(key).wants_read {
             self.touch(key);
         }
-        Ok(())
     }
 
     // What concerns streams that are not held, and their ends.
 
+    /// Callers begin odd streams, and nobody begins others.
+    fn check_begun(&self, id: u32) -> Taken {
+        let was_never = id > self.newest || id.is_multiple_of(2);
+        if was_never { Err(Reason::PROTOCOL_ERROR.into()) } else { Ok(()) }
+    }
+
     /// A frame of a message on a stream that nobody holds.
     pub(crate) fn on_unknown(&self, id: u32) -> Taken {
-        if id > self.newest || id.is_multiple_of(2) {
-            // It was never begun: callers begin odd ones, and nobody begins others.
-            return Err(Reason::PROTOCOL_ERROR.into());
-        }
+        self.check_begun(id)?;
         if self.was_ended(id) { Err(Reason::STREAM_CLOSED.into()) } else { Ok(()) }
     }
 
     fn reset_received(&mut self, head: FrameHead, reason: Reason) -> Taken {
         let id = head.stream;
         let Some(key) = self.find(id) else {
-            return if id > self.newest { Err(Reason::PROTOCOL_ERROR.into()) } else { Ok(()) };
+            return self.check_begun(id);
         };
         self.remember_ended(id);
         let slot = self.slot(key);
@@ -381,8 +411,7 @@ impl Connection {
             return Ok(());
         }
         let Some(key) = self.find(head.stream) else {
-            let was_never = head.stream > self.newest;
-            return if was_never { Err(Reason::PROTOCOL_ERROR.into()) } else { Ok(()) };
+            return self.check_begun(head.stream);
         };
         if more == 0 {
             return Err(Fault::Stream(head.stream, Reason::PROTOCOL_ERROR));
@@ -399,12 +428,9 @@ impl Connection {
     }
 }
 
-/// A stream cannot come before itself.
-pub(crate) fn no_circle(head: FrameHead, precedence: &[u8]) -> Taken {
-    if number(precedence) & 0x7FFF_FFFF == head.stream {
-        return Err(Fault::Stream(head.stream, Reason::PROTOCOL_ERROR));
-    }
-    Ok(())
+/// Whether a stream comes before itself, which it cannot.
+pub(crate) fn is_circle_of(stream: u32, precedence: &[u8]) -> bool {
+    number(precedence) & 0x7FFF_FFFF == stream
 }
 
 /// The number in the first four bytes.

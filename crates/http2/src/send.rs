@@ -46,11 +46,16 @@ impl Connection {
         }
         let (mut n_taken, mut open) = (0, None);
         for slice in [first, second] {
-            match self.take(key, slice, &mut open)? {
-                Taken::All => n_taken += slice.len(),
-                Taken::Until(n) => {
+            match self.take(key, slice, &mut open) {
+                Ok(Taken::All) => n_taken += slice.len(),
+                Ok(Taken::Until(n)) => {
                     n_taken += n;
                     break;
+                }
+                Err(error) => {
+                    // What went out before is a whole frame: the other streams go on behind it.
+                    self.close_frame(open);
+                    return Err(error);
                 }
             }
         }
@@ -168,7 +173,9 @@ impl Connection {
         self.out.extend_from_slice(&bytes[..n]);
         *open = Some(at);
         self.send_window -= n as i64;
-        self.slot(key).send_window -= n as i64;
+        let slot = self.slot(key);
+        slot.send_window -= n as i64;
+        slot.turn = None;
         n
     }
 

@@ -82,3 +82,7 @@ impl Connection {
         self.ended.contains(&id)
     }
 }
+
+#[cfg(test)]
+#[path = "slots_tests.rs"]
+mod tests;

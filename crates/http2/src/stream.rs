@@ -256,6 +256,8 @@ pub(crate) struct Slot {
     pub(crate) wants_write: bool,
     /// Stands among those that wait for the connection's window or room.
     pub(crate) is_queued: bool,
+    /// Since when it waits for them; the smallest goes first.
+    pub(crate) turn: Option<u64>,
     pub(crate) is_touched: bool,
 }
 
@@ -274,6 +276,7 @@ impl Slot {
             wants_read: false,
             wants_write: false,
             is_queued: false,
+            turn: None,
             is_touched: false,
         }
     }

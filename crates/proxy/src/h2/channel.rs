@@ -350,6 +350,8 @@ impl Drop for Held {
         connection.release(self.key);
         let is_last = connection.n_streams() == 0;
         drop(connection);
+        // Its turn to write may be another's now.
+        self.channel.wake_touched();
         if let Some(waker) = self.channel.wakers.borrow_mut().get_mut(self.key.0 as usize) {
             *waker = None;
         }
