@@ -25,7 +25,7 @@ pub struct ServiceSettings {
     pub discovery: Vec<DiscoverySettings>,
     /// Its probes; an endpoint is healthy while all of them say so. With none, health is not watched.
     pub health: Vec<HealthSettings>,
-    /// Fail-open: health is ignored while no priority has this share of its endpoints healthy, 0 to 100.
+    /// Fail-open: health is ignored where a smaller share is healthy and cannot carry the load, 0 to 100.
     pub min_healthy_percent: u8,
     /// Bound on making a connection to an endpoint.
     pub connect_timeout: Duration,

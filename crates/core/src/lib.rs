@@ -17,8 +17,7 @@
 //! RouteTable::find(request) -> route id;  SplitTable::choose(draw) -> which service of a split
 //! ```
 //!
-//! Limits: ejection, zones and subsets are not compiled here; the lowest priority level that has an untried eligible
-//! endpoint is used.
+//! Limits: ejection, zones and subsets are not compiled here.
 #![deny(clippy::disallowed_methods)]
 
 mod bell;
@@ -28,6 +27,7 @@ mod endpoint;
 mod health;
 mod in_flight;
 mod latency;
+mod level;
 mod live;
 mod placement;
 mod policy;

@@ -100,8 +100,8 @@ pub(crate) static SERVICE: TableSpec = TableSpec {
             "min_healthy_percent",
             Kind::Integer(Bounds { min: 0, max: 100, below: "", above: "it is a share of the endpoints" }),
             "20",
-            "Traffic goes to the first priority of which at least this share is healthy. Fail-open: while none has it, \
-             health is ignored and all take traffic, for then the probes are likelier wrong than the endpoints.",
+            "Fail-open: while a smaller share is healthy and those left cannot carry the load (less than 72 %), health is \
+             ignored and all take traffic, for then the probes are likelier wrong than the endpoints.",
         ),
         KeySpec::later("outlier", "Ejection of failing endpoints.", "leave the key out"),
         KeySpec::later("slow_start", "A ramp for new endpoints.", "leave the key out"),
