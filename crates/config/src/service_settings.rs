@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use isobar_core::PolicySettings;
+use isobar_core::{PolicySettings, StickyKey};
 
 use crate::settings::AddressText;
 use crate::tls_settings::ServiceTls;
@@ -37,6 +37,19 @@ pub struct ServiceSettings {
     pub http2: bool,
     /// Whether responses tell which endpoint answered.
     pub debug_headers: bool,
+    /// The cookie by which callers keep their endpoint; `None`: none.
+    pub sticky: Option<StickySettings>,
+}
+
+/// `sticky` of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StickySettings {
+    /// The cookie's name: a token.
+    pub cookie: String,
+    /// How long the caller keeps it; `None`: until it is closed.
+    pub ttl: Option<Duration>,
+    /// What its values follow from.
+    pub key: StickyKey,
 }
 
 /// One entry of `endpoints`.

@@ -15,7 +15,7 @@ use crate::place::Placed;
 use crate::service_settings::{DiscoverySettings, EndpointSettings, PoolSettings, ServiceSettings};
 use crate::spec::Kind;
 use crate::text::{check_name, parent};
-use crate::{endpoints, health, policy, tls};
+use crate::{endpoints, health, policy, sticky, tls};
 
 /// Sources of one service: each is a file that is watched.
 const SOURCES_MAX: usize = 16;
@@ -23,6 +23,7 @@ const SOURCES_MAX: usize = 16;
 /// Reads the services of every file.
 pub(crate) fn read<'a>(cx: &'a Context<'a>, roots: &[Fields<'a>]) -> Vec<ServiceSettings> {
     let mut seen: HashMap<&str, &Entry> = HashMap::new();
+    let mut cookies = sticky::SeenCookies::new();
     let mut services = Vec::new();
     for node in roots.iter().filter_map(|root| root.node("services")) {
         let Value::Table(table) = &node.value else {
@@ -40,7 +41,9 @@ pub(crate) fn read<'a>(cx: &'a Context<'a>, roots: &[Fields<'a>]) -> Vec<Service
             }
             seen.insert(&entry.key, entry);
             if let Some(fields) = Fields::open(cx, &SERVICE, &entry.node) {
-                services.push(service(entry.key.clone(), &fields));
+                let service = service(entry.key.clone(), &fields);
+                sticky::check_name(&mut cookies, &service, &fields);
+                services.push(service);
             } else {
                 services.push(service(entry.key.clone(), &Fields::absent(cx, &SERVICE)));
             }
@@ -70,6 +73,7 @@ pub(crate) fn service(name: String, fields: &Fields<'_>) -> ServiceSettings {
         tls: tls::read_service(fields),
         http2,
         debug_headers: fields.flag("debug_headers"),
+        sticky: sticky::read(&name, fields),
         name,
     }
 }

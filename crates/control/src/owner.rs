@@ -108,6 +108,7 @@ fn decisive(settings: &ServiceSettings) -> ClusterSettings {
         policy: settings.policy,
         probes: settings.health.iter().map(probe).collect(),
         min_healthy_percent: settings.min_healthy_percent,
+        sticky: settings.sticky.as_ref().map(|sticky| sticky.key),
     }
 }
 

@@ -34,6 +34,7 @@ mod policy;
 mod routing;
 mod shard;
 mod snapshot;
+mod stickiness;
 mod time;
 
 pub use bell::Bell;
@@ -54,4 +55,5 @@ pub use routing::{
 };
 pub use shard::EndpointCounts;
 pub use snapshot::{EndpointState, Member, MemberIndex, NoPick, PickRequest, Snapshot};
+pub use stickiness::{Stickiness, StickyKey, StickyValue};
 pub use time::Instant;

@@ -7,10 +7,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cluster::Load;
+use crate::cluster::{ClusterSettings, Load};
 use crate::level::Level;
 use crate::policy::{Candidate, Facts};
-use crate::{Draw, Endpoint, Instant, Live, PolicyKind, PolicySettings, Ticket};
+use crate::{Draw, Endpoint, Instant, Live, PolicyKind, PolicySettings, Stickiness, Ticket};
 
 /// What keeps an endpoint in or out of rotation.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -113,6 +113,8 @@ pub struct Snapshot {
     members: Box<[Member]>,
     /// The eligible members by priority, lowest first; none is empty.
     levels: Box<[Level]>,
+    /// Where callers are sent back to the endpoint that answered them.
+    stickiness: Option<Stickiness>,
     ticket: Arc<Ticket>,
     load: Arc<Load>,
 }
@@ -121,12 +123,13 @@ impl Snapshot {
     pub(crate) fn compile(
         service: Arc<str>,
         revision: u64,
-        policy: PolicySettings,
+        settings: &ClusterSettings,
         members: Vec<Member>,
         loads: &[(u32, u8)],
         ticket: Arc<Ticket>,
         load: Arc<Load>,
     ) -> Self {
+        let policy = settings.policy;
         let mut eligible: Vec<(u32, Candidate)> = (0_u32..)
             .zip(&members)
             .filter(|(_, member)| member.is_eligible)
@@ -147,7 +150,8 @@ impl Snapshot {
                 Level { load_end, policy: policy.compile(&members, &candidates), candidates }
             })
             .collect();
-        Self { service, revision, policy, members: members.into(), levels, ticket, load }
+        let stickiness = settings.sticky.map(|key| Stickiness::new(key, &members));
+        Self { service, revision, policy, members: members.into(), levels, stickiness, ticket, load }
     }
 
     /// The name of the service.
@@ -176,6 +180,11 @@ impl Snapshot {
     /// If there is no such member.
     pub fn member(&self, index: MemberIndex) -> &Member {
         &self.members[index.0 as usize]
+    }
+
+    /// Which endpoint a caller's cookie stands for, where the service has such cookies.
+    pub fn stickiness(&self) -> Option<&Stickiness> {
+        self.stickiness.as_ref()
     }
 
     /// The cluster's ticket, shared by all its snapshots.

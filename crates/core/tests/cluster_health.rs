@@ -31,6 +31,7 @@ fn settings(initial: Verdict, min_healthy_percent: u8) -> ClusterSettings {
             initial,
         }],
         min_healthy_percent,
+        ..Default::default()
     }
 }
 

@@ -123,7 +123,12 @@ pub(crate) static SERVICE: TableSpec = TableSpec {
             "0",
             "Requests in flight per endpoint; only `0`, no bound, is available in this version.",
         ),
-        KeySpec::later("sticky", "A cookie that binds a caller to an endpoint.", "leave the key out"),
+        KeySpec::absent(
+            "sticky",
+            Kind::Table(&STICKY),
+            "no cookie",
+            "A cookie by which a caller keeps its endpoint while that takes traffic; `{}` has the defaults.",
+        ),
         KeySpec::value(
             "debug_headers",
             Kind::Flag,
@@ -254,6 +259,38 @@ static POOL: TableSpec = TableSpec {
             Kind::Integer(Bounds { min: 0, max: 1_000_000, below: "", above: "no endpoint takes more" }),
             "0",
             "Open connections per endpoint, over all workers; 0 stands for no bound.",
+        ),
+    ],
+};
+
+static STICKY: TableSpec = TableSpec {
+    what: "`sticky` of a service",
+    title: "services.NAME.sticky",
+    doc: "A cookie by which a caller keeps its endpoint.",
+    keys: &[
+        KeySpec::value(
+            "cookie",
+            Kind::Text { form: "a cookie's name", example: "cart-at" },
+            "isobar",
+            "Its name; services that one host leads to need different ones.",
+        ),
+        KeySpec::absent(
+            "ttl",
+            Kind::Duration(Bounds {
+                min: Duration::from_secs(1),
+                max: Duration::from_hours(400 * 24),
+                below: "a cookie counts in whole seconds",
+                above: "browsers keep none for longer",
+            }),
+            "until the caller is closed",
+            "How long the caller keeps it, counted from the answer that set it.",
+        ),
+        KeySpec::absent(
+            "key_file",
+            Kind::Text { form: "a path", example: "sticky.key" },
+            "derived from the service's name",
+            "A file with the secret that values follow from, a text of 16 characters or more; it is watched. Proxies with \
+             the same one understand each other's cookies.",
         ),
     ],
 };

@@ -27,7 +27,9 @@ pub(crate) use load::Load;
 pub use losses::{LOSS_GRACE, LOSS_PERCENT_MAX};
 
 use crate::health::{Health, ProbeDue, ProbeSettings, Verdict};
-use crate::{Bell, Endpoint, EndpointState, Instant, Live, Member, PolicySettings, Snapshot, Ticket};
+use crate::{
+    Bell, Endpoint, EndpointState, Instant, Live, Member, PolicySettings, Snapshot, StickyKey, Ticket,
+};
 use edit::{Overlaid, Overlay};
 use losses::Losses;
 use rotation::Rotation;
@@ -63,6 +65,8 @@ pub struct ClusterSettings {
     pub probes: Vec<ProbeSettings>,
     /// Health is ignored where a smaller share of the endpoints is healthy and cannot carry the load, in percent.
     pub min_healthy_percent: u8,
+    /// Callers keep their endpoint by values under this key, where that is set.
+    pub sticky: Option<StickyKey>,
 }
 
 /// Owns the members of one service over updates and compiles snapshots of them.
@@ -231,7 +235,7 @@ impl Cluster {
         Snapshot::compile(
             self.service.clone(),
             self.revision,
-            self.settings.policy,
+            &self.settings,
             self.members.clone(),
             &self.loads,
             self.ticket.clone(),

@@ -28,6 +28,7 @@ fn service(name: &str, endpoints: Vec<EndpointSettings>) -> ServiceSettings {
         tls: None,
         http2: false,
         debug_headers: false,
+        sticky: None,
     }
 }
 

@@ -65,7 +65,7 @@ fn header<'a>(request: &RequestHead, head: &'a [u8], name: &str) -> Option<&'a [
 }
 
 /// The value of a cookie in a `Cookie` field (RFC 6265, section 4.2.1).
-fn cookie<'a>(field: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+pub(super) fn cookie<'a>(field: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     field.split(|byte| *byte == b';').find_map(|pair| value(pair.trim_ascii(), name))
 }
 

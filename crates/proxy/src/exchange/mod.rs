@@ -17,6 +17,7 @@ mod forward;
 mod hash_key;
 mod local;
 mod relay;
+mod sticky;
 mod tunnel;
 
 use crate::connection::Connection;
