@@ -1,10 +1,13 @@
-//! The eligible members of one priority, and the policy compiled for them.
+//! The eligible members of one priority, by zone and subset, and the policies compiled for them.
 //!
 //! Invariants: a pick is one of them that the request has not tried, and is missing only where the request has tried all
-//! of them; its work is bounded by the constants below.
+//! of them; its work is bounded by the constants below. Where the request has tried all of its zone's subset, the rest of
+//! that zone comes next, then the other zones. Limits: what lies outside of the subset is drawn by weight, not by policy.
 
+use crate::cluster::ClusterSettings;
 use crate::policy::{Candidate, Facts, Policy};
-use crate::{Draw, MemberIndex, PickRequest};
+use crate::zones::{ZoneShares, Zoned};
+use crate::{Draw, Member, MemberIndex, PickRequest};
 
 /// How often a candidate that was tried already is drawn again by the policy. Four: with half of the weight
 /// tried, 31 of 32 picks still come from the policy itself.
@@ -19,19 +22,90 @@ const SCAN_WINDOW: usize = 64;
 pub(crate) struct Level {
     /// The percentage of the requests that this level and those before it get.
     pub(crate) load_end: u8,
-    pub(crate) candidates: Box<[Candidate]>,
-    pub(crate) policy: Box<dyn Policy>,
+    /// At least one; with zones one for each, the own first.
+    groups: Box<[Group]>,
+    /// Where zones count.
+    zones: Option<ZoneShares>,
 }
 
 impl Level {
-    /// The policy's choice, else that of a few redraws, else that of a bounded scan; `None` only when the
-    /// request has tried all of the level.
+    /// Compiles the eligible `candidates` of one priority, at least one.
+    pub(crate) fn compile(
+        settings: &ClusterSettings,
+        members: &[Member],
+        priority: u32,
+        candidates: Vec<Candidate>,
+        load_end: u8,
+    ) -> Self {
+        let of_level = || {
+            let all = (0..).map(MemberIndex).zip(members);
+            all.filter(move |(_, member)| member.endpoint.priority == priority && member.endpoint.weight > 0)
+        };
+        let zone_aware = settings.zone_aware.as_ref();
+        let zoned = zone_aware.and_then(|aware| {
+            Zoned::divide(aware, of_level().map(|(_, member)| member), members, &candidates)
+        });
+        let group = |candidates: Vec<Candidate>, chosen: Option<Vec<MemberIndex>>| {
+            Group::compile(settings, members, candidates, chosen.as_deref())
+        };
+        let Some(zoned) = zoned else {
+            let chosen = settings.subset.map(|subset| subset.choose(of_level()));
+            return Self { load_end, groups: [group(candidates, chosen)].into(), zones: None };
+        };
+        let groups = zoned.zones.into_iter().map(|(zone, candidates)| {
+            let of_zone = of_level().filter(|(_, member)| member.endpoint.zone == zone);
+            let chosen = settings.subset.map(|subset| subset.choose(of_zone));
+            group(candidates, chosen)
+        });
+        Self { load_end, groups: groups.collect(), zones: Some(zoned.shares) }
+    }
+
+    /// A pick of the zone whose turn it is, else of any; `None` only when the request has tried all of the level.
     pub(crate) fn pick(
         &self,
         facts: &Facts<'_>,
         request: &PickRequest<'_>,
         draw: &mut Draw,
     ) -> Option<MemberIndex> {
+        let Some(zones) = &self.zones else { return self.groups[0].pick(facts, request, draw) };
+        let first = &self.groups[zones.draw(request.key, draw)];
+        first
+            .pick(facts, request, draw)
+            .or_else(|| self.groups.iter().find_map(|group| group.pick(facts, request, draw)))
+    }
+}
+
+/// Members that a policy chooses among.
+#[derive(Debug)]
+struct Group {
+    candidates: Box<[Candidate]>,
+    policy: Box<dyn Policy>,
+    /// Those outside of the subset: for another attempt once all of it were tried.
+    rest: Box<[Candidate]>,
+}
+
+impl Group {
+    /// Of those `chosen` for the subset, in order; all where there is no subset or none of it is eligible.
+    fn compile(
+        settings: &ClusterSettings,
+        members: &[Member],
+        candidates: Vec<Candidate>,
+        chosen: Option<&[MemberIndex]>,
+    ) -> Self {
+        let is_chosen = |candidate: &Candidate| match chosen {
+            Some(chosen) => chosen.binary_search(&candidate.index).is_ok(),
+            None => true,
+        };
+        let (mut used, mut rest): (Vec<_>, Vec<_>) = candidates.into_iter().partition(is_chosen);
+        if used.is_empty() {
+            std::mem::swap(&mut used, &mut rest);
+        }
+        Self { policy: settings.policy.compile(members, &used), candidates: used.into(), rest: rest.into() }
+    }
+
+    /// The policy's choice, else that of a few redraws, else that of a bounded scan; `None` only when the
+    /// request has tried all of the group.
+    fn pick(&self, facts: &Facts<'_>, request: &PickRequest<'_>, draw: &mut Draw) -> Option<MemberIndex> {
         let choice = self.policy.choose(facts, request, draw);
         if !request.tried.contains(&choice) {
             return Some(choice);
@@ -44,7 +118,7 @@ impl Level {
                 return Some(choice);
             }
         }
-        scan(&self.candidates, request.tried, draw)
+        scan(&self.candidates, request.tried, draw).or_else(|| scan(&self.rest, request.tried, draw))
     }
 }
 

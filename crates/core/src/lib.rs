@@ -17,7 +17,7 @@
 //! RouteTable::find(request) -> route id;  SplitTable::choose(draw) -> which service of a split
 //! ```
 //!
-//! Limits: ejection, zones and subsets are not compiled here.
+//! Limits: ejection is not compiled here.
 #![deny(clippy::disallowed_methods)]
 
 mod bell;
@@ -35,7 +35,9 @@ mod routing;
 mod shard;
 mod snapshot;
 mod stickiness;
+mod subset;
 mod time;
+mod zones;
 
 pub use bell::Bell;
 pub use cluster::{
@@ -56,4 +58,6 @@ pub use routing::{
 pub use shard::EndpointCounts;
 pub use snapshot::{EndpointState, Member, MemberIndex, NoPick, PickRequest, Snapshot};
 pub use stickiness::{Stickiness, StickyKey, StickyValue};
+pub use subset::Subset;
 pub use time::Instant;
+pub use zones::ZoneAware;

@@ -2,7 +2,7 @@
 //!
 //! Invariants: a pick is an eligible member that the request has not tried; which priority level it comes from follows
 //! from the levels' loads, and where the request has tried all of that one, it is the lowest that has another; it
-//! neither blocks nor allocates, and its work is bounded. Limits: zones and limits of an endpoint's own are not tested.
+//! neither blocks nor allocates, and its work is bounded. Limits: limits of an endpoint's own are not tested.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -129,7 +129,6 @@ impl Snapshot {
         ticket: Arc<Ticket>,
         load: Arc<Load>,
     ) -> Self {
-        let policy = settings.policy;
         let mut eligible: Vec<(u32, Candidate)> = (0_u32..)
             .zip(&members)
             .filter(|(_, member)| member.is_eligible)
@@ -144,13 +143,15 @@ impl Snapshot {
         let levels = eligible
             .chunk_by(|left, right| left.0 == right.0)
             .map(|level| {
-                let candidates: Box<[Candidate]> = level.iter().map(|(_, candidate)| *candidate).collect();
-                let of_level = loads.iter().find(|(priority, _)| *priority == level[0].0);
+                let priority = level[0].0;
+                let of_level = loads.iter().find(|(of, _)| *of == priority);
                 load_end += of_level.map_or(0, |(_, load)| *load);
-                Level { load_end, policy: policy.compile(&members, &candidates), candidates }
+                let candidates = level.iter().map(|(_, candidate)| *candidate).collect();
+                Level::compile(settings, &members, priority, candidates, load_end)
             })
             .collect();
         let stickiness = settings.sticky.map(|key| Stickiness::new(key, &members));
+        let policy = settings.policy;
         Self { service, revision, policy, members: members.into(), levels, stickiness, ticket, load }
     }
 

@@ -28,7 +28,8 @@ pub use losses::{LOSS_GRACE, LOSS_PERCENT_MAX};
 
 use crate::health::{Health, ProbeDue, ProbeSettings, Verdict};
 use crate::{
-    Bell, Endpoint, EndpointState, Instant, Live, Member, PolicySettings, Snapshot, StickyKey, Ticket,
+    Bell, Endpoint, EndpointState, Instant, Live, Member, PolicySettings, Snapshot, StickyKey, Subset,
+    Ticket, ZoneAware,
 };
 use edit::{Overlaid, Overlay};
 use losses::Losses;
@@ -67,6 +68,10 @@ pub struct ClusterSettings {
     pub min_healthy_percent: u8,
     /// Callers keep their endpoint by values under this key, where that is set.
     pub sticky: Option<StickyKey>,
+    /// Endpoints of the proxy's own zone are preferred, where that is set.
+    pub zone_aware: Option<ZoneAware>,
+    /// This proxy uses a part of the endpoints, where that is set.
+    pub subset: Option<Subset>,
 }
 
 /// Owns the members of one service over updates and compiles snapshots of them.
