@@ -66,7 +66,8 @@ fn settings(listen: Vec<AddressText>, endpoints: Vec<AddressText>, policy: Polic
         service: Some(NAME.to_owned()),
         ..listener(&Fields::absent(&cx, &keys::LISTENER))
     });
-    let mut service = service(NAME.to_owned(), &Fields::absent(&cx, &keys::SERVICE));
+    let runtime = read_runtime(&cx, &[]);
+    let mut service = service(NAME.to_owned(), &Fields::absent(&cx, &keys::SERVICE), &runtime);
     (service.policy, service.hash_key) = (policy.into(), policy.is_keyed().then_some(HashKey::ClientIp));
     service.endpoints = endpoints
         .into_iter()
@@ -80,7 +81,7 @@ fn settings(listen: Vec<AddressText>, endpoints: Vec<AddressText>, policy: Polic
         })
         .collect();
     Settings {
-        runtime: read_runtime(&cx, &[]),
+        runtime,
         admin: None,
         access_log: None,
         listeners: listeners.collect(),

@@ -18,6 +18,7 @@
 mod actions;
 mod address;
 mod diagnose;
+mod division;
 mod document;
 mod endpoints;
 mod environment;

@@ -120,7 +120,7 @@ fn read(gathered: &Gathered, files: &dyn FileSource, reports: &Reports) -> (Sett
     let admin = runtime::read_admin(&cx, &roots);
     let access_log = runtime::read_access_log(&cx, &roots);
     let listeners = listeners::read(&cx, &roots, admin.as_ref());
-    let services = services::read(&cx, &roots);
+    let services = services::read(&cx, &roots, &runtime);
     let routes = routes::read(&cx, &roots);
     let settings = Settings { runtime, admin, access_log, listeners, routes, services };
     references::check(&cx, &settings, &roots);

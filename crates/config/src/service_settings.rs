@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use isobar_core::{PolicySettings, StickyKey};
+use isobar_core::{PolicySettings, StickyKey, Subset, ZoneAware};
 
 use crate::settings::AddressText;
 use crate::tls_settings::ServiceTls;
@@ -39,6 +39,10 @@ pub struct ServiceSettings {
     pub debug_headers: bool,
     /// The cookie by which callers keep their endpoint; `None`: none.
     pub sticky: Option<StickySettings>,
+    /// Preference for this proxy's zone; `None`: zones do not count.
+    pub zone_aware: Option<ZoneAware>,
+    /// The part of its endpoints that this proxy uses; `None`: all.
+    pub subset: Option<Subset>,
 }
 
 /// `sticky` of a service.

@@ -109,6 +109,8 @@ fn decisive(settings: &ServiceSettings) -> ClusterSettings {
         probes: settings.health.iter().map(probe).collect(),
         min_healthy_percent: settings.min_healthy_percent,
         sticky: settings.sticky.as_ref().map(|sticky| sticky.key),
+        zone_aware: settings.zone_aware.clone(),
+        subset: settings.subset,
     }
 }
 

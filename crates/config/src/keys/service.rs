@@ -129,6 +129,18 @@ pub(crate) static SERVICE: TableSpec = TableSpec {
             "no cookie",
             "A cookie by which a caller keeps its endpoint while that takes traffic; `{}` has the defaults.",
         ),
+        KeySpec::absent(
+            "zone_aware",
+            Kind::Table(&ZONE_AWARE),
+            "zones do not count",
+            "Prefers endpoints of the proxy's own zone (`runtime.zone`) as far as they can take it; `{}` has the defaults.",
+        ),
+        KeySpec::absent(
+            "subset",
+            Kind::Table(&SUBSET),
+            "all endpoints",
+            "Uses a part of a large service, another one on each proxy (`runtime.instance`).",
+        ),
         KeySpec::value(
             "debug_headers",
             Kind::Flag,
@@ -149,7 +161,8 @@ static POLICY_TABLE: TableSpec = TableSpec {
             Kind::Text { form: "what of a request is its key", example: "header:x-user" },
             "client-ip",
             "What `ring-hash`, `maglev` and `rendezvous` place a request by: `client-ip`, `header:NAME`, `cookie:NAME`, \
-             `query:NAME`, `path` (without the query) or `host`. A request that lacks it, or has it empty, goes to any \
+             `query:NAME`, `path` (without the query) or `host`; behind `trusted_proxies` `client-ip` is the last address in \
+             `x-forwarded-for` that is none of theirs. A request that lacks it, or has it empty, goes to any \
              endpoint.",
         ),
         KeySpec::value(
@@ -293,4 +306,50 @@ static STICKY: TableSpec = TableSpec {
              the same one understand each other's cookies.",
         ),
     ],
+};
+
+static ZONE_AWARE: TableSpec = TableSpec {
+    what: "`zone_aware` of a service",
+    title: "services.NAME.zone_aware",
+    doc: "Preference for endpoints of the proxy's own zone.",
+    keys: &[
+        KeySpec::value(
+            "min_endpoints",
+            Kind::Integer(Bounds {
+                min: 1,
+                max: 1_000_000,
+                below: "an empty zone has nothing to prefer",
+                above: "no service has more endpoints",
+            }),
+            "6",
+            "A priority with fewer endpoints that take traffic is used without regard to zones.",
+        ),
+        KeySpec::absent(
+            "proxies",
+            Kind::Map(&Kind::Integer(Bounds {
+                min: 0,
+                max: 1_000_000,
+                below: "",
+                above: "nobody runs more",
+            })),
+            "as many in each zone of the endpoints",
+            "How many proxies each zone has, this one included.",
+        ),
+    ],
+};
+
+static SUBSET: TableSpec = TableSpec {
+    what: "`subset` of a service",
+    title: "services.NAME.subset",
+    doc: "The part of a service that one proxy uses.",
+    keys: &[KeySpec::required(
+        "size",
+        Kind::Integer(Bounds {
+            min: 1,
+            max: 1_000_000,
+            below: "nothing could be sent anywhere",
+            above: "no service has more endpoints",
+        }),
+        "How many endpoints of each priority, and with `zone_aware` of each zone, this proxy uses.",
+    )],
 };

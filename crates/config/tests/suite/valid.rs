@@ -6,7 +6,6 @@ use crate::memory::{load_files, load_text};
 use isobar_config::*;
 use isobar_core::{
     HeaderRule, HeaderTest, HostPattern, Layout, PathRule, Pattern, PolicyKind, PolicySettings, RouteMatch,
-    StickyKey,
 };
 
 const MINIMAL: &str = r#"
@@ -30,6 +29,8 @@ fn a_minimal_file_has_the_documented_defaults() {
         shutdown_delay: Duration::ZERO,
         shutdown_grace: Duration::from_secs(30),
         trusted_proxies: Vec::new(),
+        zone: None,
+        instance: None,
     };
     assert_eq!(settings.runtime, runtime);
     let listener = ListenerSettings {
@@ -81,6 +82,8 @@ fn a_minimal_file_has_the_documented_defaults() {
         http2: false,
         debug_headers: false,
         sticky: None,
+        zone_aware: None,
+        subset: None,
     };
     assert_eq!(settings.services, [service]);
 }
@@ -390,55 +393,4 @@ fn a_bound_on_load_is_a_number_in_hundredths() {
             "{written}"
         );
     }
-}
-
-/// A service with this `sticky`, and a file `keys/cart.key` beside it.
-fn sticky(value: &str, secret: &str) -> Result<StickySettings, String> {
-    let text = MINIMAL.replace("endpoints =", &format!("sticky = {value}\nendpoints ="));
-    let loaded = load_files(&[("conf/isobar.toml", &text), ("conf/keys/cart.key", secret)]);
-    let mut settings = loaded.map_err(|errors| errors.lines().join("; "))?.settings;
-    Ok(settings.services.remove(0).sticky.unwrap())
-}
-
-#[test]
-fn a_sticky_cookie_has_a_name_a_time_and_a_key_of_the_service_or_of_a_secret() {
-    let of_service = StickySettings { cookie: "isobar".into(), ttl: None, key: StickyKey::of_service("web") };
-    assert_eq!(sticky("{}", ""), Ok(of_service));
-    let secret = "0123456789abcdef";
-    let whole = "{ cookie = \"cart-at\", ttl = \"90m\", key_file = \"keys/cart.key\" }";
-    let ttl = Some(Duration::from_mins(90));
-    let of_secret = StickySettings { cookie: "cart-at".into(), ttl, key: StickyKey::of_secret(secret) };
-    assert_eq!(sticky(whole, &format!("{secret}\n")), Ok(of_secret));
-}
-
-#[test]
-fn a_sticky_cookie_that_cannot_be_is_refused_by_its_place() {
-    for (value, told) in [
-        ("{ cookie = \"a b\" }", "cannot be a cookie's name"),
-        ("{ cookie = \"\" }", "cannot be a cookie's name"),
-        ("{ ttl = \"0s\" }", "`sticky.ttl` is \"0s\", but must be from 1s"),
-        ("{ key_file = \"keys/none.key\" }", "conf/keys/none.key cannot be read: no such file"),
-        ("{ key_file = \"keys/cart.key\" }", "conf/keys/cart.key holds less than 16 characters"),
-        ("true", "must be a table"),
-    ] {
-        let findings = sticky(value, " fifteen letters \n").unwrap_err();
-        assert!(findings.contains(told) && findings.contains("isobar.toml:8"), "{findings}");
-    }
-}
-
-#[test]
-fn the_file_of_a_secret_is_watched_also_while_it_cannot_be_read() {
-    let text = MINIMAL.replace("endpoints =", "sticky = { key_file = \"cart.key\" }\nendpoints =");
-    let watched: Vec<std::path::PathBuf> = vec!["conf/isobar.toml".into(), "conf/cart.key".into()];
-    let files = [("conf/isobar.toml", &*text), ("conf/cart.key", "0123456789abcdef")];
-    assert_eq!(load_files(&files).unwrap().watched.files, watched);
-    assert_eq!(load_files(&files[..1]).unwrap_err().watched().files, watched);
-}
-
-#[test]
-fn services_that_use_one_cookie_are_told_of_it() {
-    let two =
-        format!("{MINIMAL}sticky = {{}}\n[services.cart]\nendpoints = [\"127.0.0.1:9002\"]\nsticky = {{}}\n");
-    let warnings = load_text(&two).unwrap().warnings.lines().join("; ");
-    assert!(warnings.contains("uses the cookie \"isobar\" of another"), "{warnings}");
 }

@@ -29,6 +29,8 @@ fn service(name: &str, endpoints: Vec<EndpointSettings>) -> ServiceSettings {
         http2: false,
         debug_headers: false,
         sticky: None,
+        zone_aware: None,
+        subset: None,
     }
 }
 

@@ -87,7 +87,8 @@ pub(super) async fn forward(
     let service_plan = &plan.services[service];
     if let Some(placement) = &service_plan.placement {
         let (peer, caller) = (connection.peer.map(|(ip, _)| ip), connection.caller.as_deref());
-        record.key = hash_key::hash(placement, &scratch.request, head, &scratch.path, peer, caller);
+        let proxies = trusted.then_some(&*plan.trusted_proxies);
+        record.key = hash_key::hash(placement, &scratch.request, head, &scratch.path, peer, proxies, caller);
     }
     let cookie = Cookie::of(service_plan, &scratch.request, head);
     let asked = match record.grpc.map(|_| grpc::timeout(&scratch.request, head)) {
