@@ -22,10 +22,18 @@ const SCAN_WINDOW: usize = 64;
 pub(crate) struct Level {
     /// The percentage of the requests that this level and those before it get.
     pub(crate) load_end: u8,
-    /// At least one; with zones one for each, the own first.
-    groups: Box<[Group]>,
+    /// All of them; where zones count, those of the own one. It stands here and not in a list, so that a pick of a service
+    /// without zones follows one pointer less.
+    first: Group,
     /// Where zones count.
-    zones: Option<ZoneShares>,
+    zones: Option<Box<Zones>>,
+}
+
+/// The other zones, and what each gets.
+#[derive(Debug)]
+struct Zones {
+    shares: ZoneShares,
+    others: Box<[Group]>,
 }
 
 impl Level {
@@ -48,16 +56,19 @@ impl Level {
         let group = |candidates: Vec<Candidate>, chosen: Option<Vec<MemberIndex>>| {
             Group::compile(settings, members, candidates, chosen.as_deref())
         };
-        let Some(zoned) = zoned else {
+        let Some(Zoned { zones, shares }) = zoned else {
             let chosen = settings.subset.map(|subset| subset.choose(of_level()));
-            return Self { load_end, groups: [group(candidates, chosen)].into(), zones: None };
+            return Self { load_end, first: group(candidates, chosen), zones: None };
         };
-        let groups = zoned.zones.into_iter().map(|(zone, candidates)| {
+        let mut groups = zones.into_iter().map(|(zone, candidates)| {
             let of_zone = of_level().filter(|(_, member)| member.endpoint.zone == zone);
             let chosen = settings.subset.map(|subset| subset.choose(of_zone));
             group(candidates, chosen)
         });
-        Self { load_end, groups: groups.collect(), zones: Some(zoned.shares) }
+        let Some(first) = groups.next() else {
+            unreachable!("the own zone is one of those that are divided")
+        };
+        Self { load_end, first, zones: Some(Box::new(Zones { shares, others: groups.collect() })) }
     }
 
     /// A pick of the zone whose turn it is, else of any; `None` only when the request has tried all of the level.
@@ -67,11 +78,24 @@ impl Level {
         request: &PickRequest<'_>,
         draw: &mut Draw,
     ) -> Option<MemberIndex> {
-        let Some(zones) = &self.zones else { return self.groups[0].pick(facts, request, draw) };
-        let first = &self.groups[zones.draw(request.key, draw)];
-        first
-            .pick(facts, request, draw)
-            .or_else(|| self.groups.iter().find_map(|group| group.pick(facts, request, draw)))
+        match &self.zones {
+            None => self.first.pick(facts, request, draw),
+            Some(zones) => self.pick_by_zone(zones, facts, request, draw),
+        }
+    }
+
+    fn pick_by_zone(
+        &self,
+        zones: &Zones,
+        facts: &Facts<'_>,
+        request: &PickRequest<'_>,
+        draw: &mut Draw,
+    ) -> Option<MemberIndex> {
+        let drawn = zones.shares.draw(request.key, draw);
+        let of_turn = drawn.checked_sub(1).map_or(&self.first, |other| &zones.others[other]);
+        let mut all = std::iter::once(&self.first).chain(&zones.others);
+        let choice = of_turn.pick(facts, request, draw);
+        choice.or_else(|| all.find_map(|group| group.pick(facts, request, draw)))
     }
 }
 
@@ -105,11 +129,19 @@ impl Group {
 
     /// The policy's choice, else that of a few redraws, else that of a bounded scan; `None` only when the
     /// request has tried all of the group.
+    #[inline]
     fn pick(&self, facts: &Facts<'_>, request: &PickRequest<'_>, draw: &mut Draw) -> Option<MemberIndex> {
         let choice = self.policy.choose(facts, request, draw);
-        if !request.tried.contains(&choice) {
-            return Some(choice);
-        }
+        if request.tried.contains(&choice) { self.pick_untried(facts, request, draw) } else { Some(choice) }
+    }
+
+    #[cold]
+    fn pick_untried(
+        &self,
+        facts: &Facts<'_>,
+        request: &PickRequest<'_>,
+        draw: &mut Draw,
+    ) -> Option<MemberIndex> {
         for _ in 0..REDRAWS {
             // A fresh number in place of the ticket: the ticket would only lead to the same candidate.
             let again = PickRequest { ticket: draw.next_u64(), ..*request };

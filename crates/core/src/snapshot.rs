@@ -208,23 +208,18 @@ impl Snapshot {
     /// # Errors
     /// [`NoPick`] says whether there is nothing to pick from or nothing left.
     pub fn pick(&self, request: &PickRequest<'_>, draw: &mut Draw) -> Result<MemberIndex, NoPick> {
-        let Some(first) = self.level(request, draw) else { return Err(NoPick::Empty) };
+        let Some(first) = self.levels.first() else { return Err(NoPick::Empty) };
+        let level = if first.load_end == 100 { first } else { self.shared(first, request, draw) };
         let facts = Facts { members: &self.members, load: &self.load };
-        first
-            .pick(&facts, request, draw)
-            .or_else(|| self.elsewhere(&facts, request, draw))
-            .ok_or(NoPick::AllTried)
+        let picked = level.pick(&facts, request, draw);
+        picked.or_else(|| self.elsewhere(&facts, request, draw)).ok_or(NoPick::AllTried)
     }
 
-    /// The level whose turn it is: one that has all of the load, else one drawn by load. A key keeps its level.
-    fn level(&self, request: &PickRequest<'_>, draw: &mut Draw) -> Option<&Level> {
-        let first = self.levels.first()?;
-        if first.load_end == 100 {
-            return Some(first);
-        }
+    /// The level whose turn it is where several share the load, drawn by that. A key keeps its level.
+    fn shared<'a>(&'a self, first: &'a Level, request: &PickRequest<'_>, draw: &mut Draw) -> &'a Level {
         // Envoy's rule to the letter: h % 100 + 1 <= the loads up to here.
         let hundredth = request.key.unwrap_or_else(|| draw.next_u64()) % 100;
-        self.levels.iter().find(|level| hundredth < u64::from(level.load_end))
+        self.levels.iter().find(|level| hundredth < u64::from(level.load_end)).unwrap_or(first)
     }
 
     /// The pick of the lowest level that has one, for a request that has tried all of its own.
