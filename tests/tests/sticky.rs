@@ -177,6 +177,11 @@ fn a_cookie_that_stands_for_nobody_is_as_good_as_none() {
         assert_eq!(caller.n_set, 1, "{forged}");
         assert!(caller.cookie.as_ref().is_some_and(|set| set.len() == "isobar=0123456789abcdef".len()));
     }
+    assert_eq!((honest.ask_who(), honest.n_set), (home.clone(), 1));
+    // What is shown can be put again, and then the secret is read again.
+    let shown = isobar.admin("/api/v1/config").text();
+    let put = isobar.admin_call("PUT", "/api/v1/config", "host: localhost\r\n", &shown);
+    assert_eq!(put.status, 200, "{put:?}");
     assert_eq!((honest.ask_who(), honest.n_set), (home, 1));
     // Under another secret everybody is new, once.
     save(&key, "another secret of some length");
@@ -282,5 +287,40 @@ fn a_cookie_stands_above_a_key_and_a_trusted_proxy_says_that_the_caller_speaks_t
     for user in 0..20 {
         let answer = caller.ask_with(&format!("x-user: {user}\r\n"));
         assert_eq!((answer.text(), caller.n_set), (first.text(), 1));
+    }
+}
+
+#[test]
+fn a_caller_that_only_opens_tunnels_is_known_again_too() {
+    let echo = || {
+        Origin::start(|visit| {
+            if visit.head().is_some() {
+                let address = visit.stream.local_addr().unwrap();
+                visit.send(format!(
+                    "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\nx-at: {address}\r\n\r\n"
+                ));
+                // Until the caller leaves.
+                visit.is_closed_by_peer();
+            }
+        })
+    };
+    let origins = [echo(), echo(), echo()];
+    let isobar =
+        Isobar::start(&one_service(&origins.each_ref().map(|origin| origin.address), "", "sticky = {}"));
+    let open = |fields: &str| {
+        let mut client = isobar.connect();
+        client.send(format!(
+            "GET /chat HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\nupgrade: websocket\r\n{fields}\
+             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        ));
+        let response = client.response("GET");
+        assert_eq!(response.status, 101, "{response:?}");
+        response
+    };
+    let first = open("");
+    let cookie = first.header("set-cookie").and_then(|set| set.split(';').next()).unwrap();
+    for _ in 0..4 {
+        let again = open(&format!("cookie: {cookie}\r\n"));
+        assert_eq!((again.header("x-at"), again.header("set-cookie")), (first.header("x-at"), None));
     }
 }
