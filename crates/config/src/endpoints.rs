@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::diagnose::{Diagnostic, Diagnostics, Reports};
 use crate::document::{Node, Value, parse};
 use crate::fields::{Context, Fields};
-use crate::include::{FILE_BYTES_MAX, too_long};
+use crate::include::{FILE_BYTES_MAX, NoFiles, too_long};
 use crate::keys::DISCOVERED;
 use crate::load::drop_echoes;
 use crate::mistakes::{check_required, text_of, wrong_kind};
@@ -44,6 +44,8 @@ pub fn read_endpoints(
     let cx = Context {
         sources: &sources,
         reports: &reports,
+        files: &NoFiles,
+        secret_files: RefCell::default(),
         service_mentions: RefCell::default(),
         listener_mentions: RefCell::default(),
     };

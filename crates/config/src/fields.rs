@@ -5,10 +5,12 @@
 //! description lacks, or as another kind, is a mistake in this program and panics in every test that reads the table.
 
 use std::cell::RefCell;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::diagnose::{Diagnostic, Reports};
 use crate::document::{Entry, Node, Table, Value};
+use crate::include::FileSource;
 use crate::mistakes::{check_key, check_required, choose, text_of, texts_of, wrong_kind};
 use crate::place::{Place, Placed, Sources};
 use crate::spec::{Default, KeySpec, Kind, TableSpec};
@@ -18,6 +20,10 @@ use crate::units::{UnitError, format_duration, format_size, parse_duration, pars
 pub(crate) struct Context<'a> {
     pub(crate) sources: &'a Sources,
     pub(crate) reports: &'a Reports,
+    /// Where secrets are read from that a key names.
+    pub(crate) files: &'a dyn FileSource,
+    /// Those that were to be read, whether they could be or not.
+    pub(crate) secret_files: RefCell<Vec<PathBuf>>,
     /// Names of services that were mentioned, to be checked once all are known.
     pub(crate) service_mentions: RefCell<Vec<Placed<String>>>,
     /// Names of listeners that were mentioned.

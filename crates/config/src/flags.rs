@@ -9,6 +9,7 @@ use isobar_core::PolicyKind;
 use crate::address::AddressError;
 use crate::diagnose::Reports;
 use crate::fields::{Context, Fields};
+use crate::include::NoFiles;
 use crate::keys;
 use crate::listeners::listener;
 use crate::place::Sources;
@@ -50,14 +51,23 @@ pub fn from_flags(listen: &[String], to: &[String], policy: Option<&str>) -> Res
 fn settings(listen: Vec<AddressText>, endpoints: Vec<AddressText>, policy: PolicyKind) -> Settings {
     let (sources, reports) = (Sources::default(), Reports::default());
     let (service_mentions, listener_mentions) = (RefCell::default(), RefCell::default());
-    let cx = Context { sources: &sources, reports: &reports, service_mentions, listener_mentions };
+    let (files, secret_files) = (&NoFiles, RefCell::default());
+    let cx = Context {
+        sources: &sources,
+        reports: &reports,
+        files,
+        secret_files,
+        service_mentions,
+        listener_mentions,
+    };
     let listeners = listen.into_iter().enumerate().map(|(index, listen)| ListenerSettings {
         name: if index == 0 { NAME.to_owned() } else { format!("{NAME}-{}", index + 1) },
         listen,
         service: Some(NAME.to_owned()),
         ..listener(&Fields::absent(&cx, &keys::LISTENER))
     });
-    let mut service = service(NAME.to_owned(), &Fields::absent(&cx, &keys::SERVICE));
+    let runtime = read_runtime(&cx, &[]);
+    let mut service = service(NAME.to_owned(), &Fields::absent(&cx, &keys::SERVICE), &runtime);
     (service.policy, service.hash_key) = (policy.into(), policy.is_keyed().then_some(HashKey::ClientIp));
     service.endpoints = endpoints
         .into_iter()
@@ -71,7 +81,7 @@ fn settings(listen: Vec<AddressText>, endpoints: Vec<AddressText>, policy: Polic
         })
         .collect();
     Settings {
-        runtime: read_runtime(&cx, &[]),
+        runtime,
         admin: None,
         access_log: None,
         listeners: listeners.collect(),

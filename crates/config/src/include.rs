@@ -27,6 +27,20 @@ pub trait FileSource {
     fn expand(&self, folder: &Path, pattern: &str) -> io::Result<Vec<PathBuf>>;
 }
 
+/// A place without any file.
+#[derive(Debug, Clone, Copy)]
+pub struct NoFiles;
+
+impl FileSource for NoFiles {
+    fn read(&self, _: &Path) -> io::Result<String> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn expand(&self, _: &Path, _: &str) -> io::Result<Vec<PathBuf>> {
+        Ok(Vec::new())
+    }
+}
+
 /// Whether a file name fits a pattern in which `*` stands for any characters and `?` for one.
 ///
 /// A name that begins with a dot only fits a pattern that does, as in a shell.

@@ -18,6 +18,7 @@
 mod actions;
 mod address;
 mod diagnose;
+mod division;
 mod document;
 mod endpoints;
 mod environment;
@@ -49,6 +50,7 @@ mod services;
 mod settings;
 mod shadow;
 mod spec;
+mod sticky;
 mod suggest;
 mod syntax;
 mod text;
@@ -61,7 +63,7 @@ pub use address::AddressError;
 pub use diagnose::{Diagnostic, Diagnostics, FINDINGS_MAX, Severity};
 pub use endpoints::read_endpoints;
 pub use flags::from_flags;
-pub use include::{FILE_BYTES_MAX, FILES_MAX, FileSource, pattern_matches};
+pub use include::{FILE_BYTES_MAX, FILES_MAX, FileSource, NoFiles, pattern_matches};
 pub use keys::{PRIORITY_MAX, WEIGHT_MAX};
 pub use load::{Loaded, Watched, load, load_text};
 pub use place::{FileId, Place, Source, Sources};
@@ -70,7 +72,7 @@ pub use schema::schema;
 pub use secrets::REDACTED;
 pub use service_settings::{
     DiscoverySettings, EndpointSettings, HashKey, HealthSettings, InitialHealth, PoolSettings, ProbeKind,
-    ServiceSettings,
+    ServiceSettings, StickySettings,
 };
 pub use settings::{
     AccessLogSettings, AddressText, AdminSettings, HeaderEdits, ListenerLimits, ListenerSettings,

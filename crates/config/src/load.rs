@@ -34,7 +34,8 @@ pub struct Loaded {
 /// Files and folders that a configuration depends on; a discovered file is not one of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Watched {
-    /// The files it was read from, the main one first; where it was refused, also those that could not be read.
+    /// The files it was read from, the main one first, secrets among them; where it was refused, also those that could
+    /// not be read.
     pub files: Vec<PathBuf>,
     /// The folders in which a pattern of `include` was looked for: a new file there may belong to it.
     pub folders: Vec<PathBuf>,
@@ -51,26 +52,38 @@ pub fn load(
 ) -> Result<Loaded, Diagnostics> {
     let reports = Reports::default();
     let gathered = gather(path, files, env, &reports);
-    check(gathered, env, reports)
+    check(gathered, files, env, reports)
 }
 
 /// Checks a configuration that is given as a text, as if it stood at `origin`: findings name that file, and relative
-/// paths are taken from its folder. It includes no other files.
+/// paths are taken from its folder. It includes no other files; secrets that it names are read from `files`.
 ///
 /// # Errors
 /// As of [`load`].
 pub fn load_text(
     origin: &Path,
     text: String,
+    files: &impl FileSource,
     env: &impl Fn(&str) -> Option<String>,
 ) -> Result<Loaded, Diagnostics> {
     let reports = Reports::default();
     let gathered = gather_text(origin, text, env, &reports);
-    check(gathered, env, reports)
+    check(gathered, files, env, reports)
 }
 
-fn check(gathered: Gathered, environment: Environment<'_>, reports: Reports) -> Result<Loaded, Diagnostics> {
-    let settings = if gathered.documents.is_empty() { None } else { Some(read(&gathered, &reports)) };
+fn check(
+    mut gathered: Gathered,
+    secrets: &dyn FileSource,
+    environment: Environment<'_>,
+    reports: Reports,
+) -> Result<Loaded, Diagnostics> {
+    let settings = if gathered.documents.is_empty() {
+        None
+    } else {
+        let (settings, named) = read(&gathered, secrets, &reports);
+        gathered.files.extend(named);
+        Some(settings)
+    };
     let accepted = settings.filter(|_| !reports.has_errors());
     let Gathered { sources, syntax_errors, files, folders, .. } = gathered;
     let watched = Watched { files, folders };
@@ -84,10 +97,13 @@ fn check(gathered: Gathered, environment: Environment<'_>, reports: Reports) -> 
     Ok(Loaded { settings, warnings: reports.into_diagnostics(sources), watched, document })
 }
 
-fn read(gathered: &Gathered, reports: &Reports) -> Settings {
+/// The settings, and the files of secrets that they name.
+fn read(gathered: &Gathered, files: &dyn FileSource, reports: &Reports) -> (Settings, Vec<PathBuf>) {
     let cx = Context {
         sources: &gathered.sources,
         reports,
+        files,
+        secret_files: RefCell::default(),
         service_mentions: RefCell::default(),
         listener_mentions: RefCell::default(),
     };
@@ -104,11 +120,11 @@ fn read(gathered: &Gathered, reports: &Reports) -> Settings {
     let admin = runtime::read_admin(&cx, &roots);
     let access_log = runtime::read_access_log(&cx, &roots);
     let listeners = listeners::read(&cx, &roots, admin.as_ref());
-    let services = services::read(&cx, &roots);
+    let services = services::read(&cx, &roots, &runtime);
     let routes = routes::read(&cx, &roots);
     let settings = Settings { runtime, admin, access_log, listeners, routes, services };
     references::check(&cx, &settings, &roots);
-    settings
+    (settings, cx.secret_files.into_inner())
 }
 
 /// Leaves out what a syntax error most likely caused.

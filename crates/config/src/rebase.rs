@@ -10,13 +10,14 @@ use toml::Value;
 use crate::merged::visit;
 
 /// Where paths stand.
-const PATHS: [&[&str]; 9] = [
+const PATHS: [&[&str]; 10] = [
     &["admin", "token_file"],
     &["access_log", "to"],
     &["listeners", "tls", "certificates", "certificate"],
     &["listeners", "tls", "certificates", "key"],
     &["listeners", "tls", "client_ca"],
     &["services", "*", "discovery", "file"],
+    &["services", "*", "sticky", "key_file"],
     &["services", "*", "tls", "ca"],
     &["services", "*", "tls", "certificate"],
     &["services", "*", "tls", "key"],

@@ -10,7 +10,7 @@ use crate::fields::{Context, Fields};
 use crate::keys;
 use crate::place::Placed;
 use crate::settings::{AccessLogSettings, AddressText, AdminSettings, LogFormat, LogTarget, RuntimeSettings};
-use crate::text::{listen_address, parent};
+use crate::text::{check_name, listen_address, parent};
 
 /// Names of the admin interface: each call is compared with all of them.
 const ADMIN_HOSTS_MAX: usize = 100;
@@ -39,7 +39,15 @@ pub(crate) fn read_runtime<'a>(cx: &'a Context<'a>, roots: &[Fields<'a>]) -> Run
         shutdown_delay: fields.duration("shutdown_delay"),
         shutdown_grace: fields.duration("shutdown_grace"),
         trusted_proxies: trusted.iter().filter_map(|text| network(cx, text)).collect(),
+        zone: name(cx, &fields, "zone"),
+        instance: name(cx, &fields, "instance"),
     }
+}
+
+fn name(cx: &Context<'_>, fields: &Fields<'_>, key: &str) -> Option<String> {
+    let name = fields.text(key)?;
+    check_name(cx, &name, &format!("`runtime.{key}`"));
+    Some(name.value)
 }
 
 fn network(cx: &Context<'_>, text: &Placed<String>) -> Option<IpNet> {

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use isobar_core::{PolicySettings, WeightSettings};
+use isobar_core::{PolicySettings, StickyKey, Subset, WeightSettings, ZoneAware};
 
 use crate::settings::AddressText;
 use crate::tls_settings::ServiceTls;
@@ -29,7 +29,7 @@ pub struct ServiceSettings {
     pub discovery: Vec<DiscoverySettings>,
     /// Its probes; an endpoint is healthy while all of them say so. With none, health is not watched.
     pub health: Vec<HealthSettings>,
-    /// Fail-open: health is ignored while no priority has this share of its endpoints healthy, 0 to 100.
+    /// Fail-open: health is ignored where a smaller share is healthy and cannot carry the load, 0 to 100.
     pub min_healthy_percent: u8,
     /// Bound on making a connection to an endpoint.
     pub connect_timeout: Duration,
@@ -41,6 +41,23 @@ pub struct ServiceSettings {
     pub http2: bool,
     /// Whether responses tell which endpoint answered.
     pub debug_headers: bool,
+    /// The cookie by which callers keep their endpoint; `None`: none.
+    pub sticky: Option<StickySettings>,
+    /// Preference for this proxy's zone; `None`: zones do not count.
+    pub zone_aware: Option<ZoneAware>,
+    /// The part of its endpoints that this proxy uses; `None`: all.
+    pub subset: Option<Subset>,
+}
+
+/// `sticky` of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StickySettings {
+    /// The cookie's name: a token.
+    pub cookie: String,
+    /// How long the caller keeps it; `None`: until it is closed.
+    pub ttl: Option<Duration>,
+    /// What its values follow from.
+    pub key: StickyKey,
 }
 
 /// One entry of `endpoints`.

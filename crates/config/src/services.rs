@@ -13,16 +13,22 @@ use crate::keys::SERVICE;
 use crate::mistakes::{is_misspelt, wrong_kind};
 use crate::place::Placed;
 use crate::service_settings::{DiscoverySettings, EndpointSettings, PoolSettings, ServiceSettings};
+use crate::settings::RuntimeSettings;
 use crate::spec::Kind;
 use crate::text::{check_name, parent};
-use crate::{endpoints, health, policy, tls, weights};
+use crate::{division, endpoints, health, policy, sticky, tls, weights};
 
 /// Sources of one service: each is a file that is watched.
 const SOURCES_MAX: usize = 16;
 
 /// Reads the services of every file.
-pub(crate) fn read<'a>(cx: &'a Context<'a>, roots: &[Fields<'a>]) -> Vec<ServiceSettings> {
+pub(crate) fn read<'a>(
+    cx: &'a Context<'a>,
+    roots: &[Fields<'a>],
+    runtime: &RuntimeSettings,
+) -> Vec<ServiceSettings> {
     let mut seen: HashMap<&str, &Entry> = HashMap::new();
+    let mut cookies = sticky::SeenCookies::new();
     let mut services = Vec::new();
     for node in roots.iter().filter_map(|root| root.node("services")) {
         let Value::Table(table) = &node.value else {
@@ -40,9 +46,11 @@ pub(crate) fn read<'a>(cx: &'a Context<'a>, roots: &[Fields<'a>]) -> Vec<Service
             }
             seen.insert(&entry.key, entry);
             if let Some(fields) = Fields::open(cx, &SERVICE, &entry.node) {
-                services.push(service(entry.key.clone(), &fields));
+                let service = service(entry.key.clone(), &fields, runtime);
+                sticky::check_name(&mut cookies, &service, &fields);
+                services.push(service);
             } else {
-                services.push(service(entry.key.clone(), &Fields::absent(cx, &SERVICE)));
+                services.push(service(entry.key.clone(), &Fields::absent(cx, &SERVICE), runtime));
             }
         }
     }
@@ -50,7 +58,7 @@ pub(crate) fn read<'a>(cx: &'a Context<'a>, roots: &[Fields<'a>]) -> Vec<Service
 }
 
 /// Reads one; an absent table gives the defaults and no endpoints.
-pub(crate) fn service(name: String, fields: &Fields<'_>) -> ServiceSettings {
+pub(crate) fn service(name: String, fields: &Fields<'_>, runtime: &RuntimeSettings) -> ServiceSettings {
     let http2 = fields.choice("protocol") == "h2";
     check_requests_bound(fields);
     check_sources(fields);
@@ -72,6 +80,9 @@ pub(crate) fn service(name: String, fields: &Fields<'_>) -> ServiceSettings {
         tls: tls::read_service(fields),
         http2,
         debug_headers: fields.flag("debug_headers"),
+        sticky: sticky::read(&name, fields),
+        zone_aware: division::read_zone_aware(fields, runtime),
+        subset: division::read_subset(fields, runtime),
         name,
     }
 }

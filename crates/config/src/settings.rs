@@ -40,6 +40,10 @@ pub struct RuntimeSettings {
     pub shutdown_grace: Duration,
     /// Networks whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Where this proxy stands, where that is told.
+    pub zone: Option<String>,
+    /// What this proxy is called, where that is told.
+    pub instance: Option<String>,
 }
 
 /// `[admin]`.

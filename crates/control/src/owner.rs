@@ -113,6 +113,9 @@ fn decisive(settings: &ServiceSettings) -> ClusterSettings {
         probes: settings.health.iter().map(probe).collect(),
         min_healthy_percent: settings.min_healthy_percent,
         weights: settings.weights,
+        sticky: settings.sticky.as_ref().map(|sticky| sticky.key),
+        zone_aware: settings.zone_aware.clone(),
+        subset: settings.subset,
     }
 }
 

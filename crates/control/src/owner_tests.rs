@@ -41,7 +41,8 @@ fn service_with(name: &str, endpoints: &[&str], more: &str) -> ServiceSettings {
     let text = format!(
         "[[listeners]]\nname = \"web\"\nlisten = \":0\"\nservice = \"s\"\n[services.s]\nendpoints = {endpoints:?}\n{more}\n"
     );
-    let loaded = isobar_config::load_text(Path::new("isobar.toml"), text, &|_| None).unwrap();
+    let loaded =
+        isobar_config::load_text(Path::new("isobar.toml"), text, &isobar_config::NoFiles, &|_| None).unwrap();
     let service = loaded.settings.services.into_iter().next().unwrap();
     ServiceSettings { name: name.to_owned(), ..service }
 }

@@ -37,7 +37,7 @@ pub struct Endpoint {
     pub address: Address,
     /// Share relative to the other endpoints of its level; zero takes no picks.
     pub weight: u32,
-    /// Level, lowest first: a higher one takes picks only when no lower one can.
+    /// Level, lowest first: a higher one takes what the lower ones cannot carry.
     pub priority: u32,
     /// Failure domain, where known.
     pub zone: Option<Arc<str>>,

@@ -17,8 +17,7 @@
 //! RouteTable::find(request) -> route id;  SplitTable::choose(draw) -> which service of a split
 //! ```
 //!
-//! Limits: ejection, zones and subsets are not compiled here; the lowest priority level that has an untried eligible
-//! endpoint is used.
+//! Limits: ejection is not compiled here.
 #![deny(clippy::disallowed_methods)]
 
 mod bell;
@@ -28,14 +27,18 @@ mod endpoint;
 mod health;
 mod in_flight;
 mod latency;
+mod level;
 mod live;
 mod placement;
 mod policy;
 mod routing;
 mod shard;
 mod snapshot;
+mod stickiness;
+mod subset;
 mod time;
 mod weights;
+mod zones;
 
 pub use bell::Bell;
 pub use cluster::{
@@ -55,5 +58,8 @@ pub use routing::{
 };
 pub use shard::EndpointCounts;
 pub use snapshot::{EndpointState, Member, MemberIndex, NoPick, PickRequest, Snapshot};
+pub use stickiness::{Stickiness, StickyKey, StickyValue};
+pub use subset::Subset;
 pub use time::Instant;
 pub use weights::{AgentDue, AgentLine, LoadMetrics, LoadReport, WeightSettings, WeightSource};
+pub use zones::ZoneAware;

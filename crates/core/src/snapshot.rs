@@ -1,23 +1,16 @@
 //! The snapshot: the immutable compiled state of a cluster that answers `pick`.
 //!
-//! Invariants: a pick is an eligible member that the request has not tried; it comes from the
-//! lowest priority level that has one; it neither blocks nor allocates, and its work is bounded by the
-//! constants below. Limits: zones and limits of an endpoint's own are not tested.
+//! Invariants: a pick is an eligible member that the request has not tried; which priority level it comes from follows
+//! from the levels' loads, and where the request has tried all of that one, it is the lowest that has another; it
+//! neither blocks nor allocates, and its work is bounded. Limits: limits of an endpoint's own are not tested.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cluster::Load;
-use crate::policy::{Candidate, Facts, Policy};
-use crate::{Draw, Endpoint, Instant, Live, PolicyKind, PolicySettings, Ticket};
-
-/// How often a candidate that was tried already is drawn again by the policy. Four: with half of the weight
-/// tried, 31 of 32 picks still come from the policy itself.
-const REDRAWS: u32 = 4;
-
-/// How many members are looked at when the redraws are used up, unless more were tried. Enough to hold most
-/// levels as a whole, where the choice is then exact by weight; few enough to stay under a microsecond.
-const SCAN_WINDOW: usize = 64;
+use crate::cluster::{ClusterSettings, Load};
+use crate::level::Level;
+use crate::policy::{Candidate, Facts};
+use crate::{Draw, Endpoint, Instant, Live, PolicyKind, PolicySettings, Stickiness, Ticket};
 
 /// What keeps an endpoint in or out of rotation.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -124,6 +117,8 @@ pub struct Snapshot {
     members: Box<[Member]>,
     /// The eligible members by priority, lowest first; none is empty.
     levels: Box<[Level]>,
+    /// Where callers are sent back to the endpoint that answered them.
+    stickiness: Option<Stickiness>,
     ticket: Arc<Ticket>,
     load: Arc<Load>,
 }
@@ -132,8 +127,9 @@ impl Snapshot {
     pub(crate) fn compile(
         service: Arc<str>,
         revision: u64,
-        policy: PolicySettings,
+        settings: &ClusterSettings,
         members: Vec<Member>,
+        loads: &[(u32, u8)],
         ticket: Arc<Ticket>,
         load: Arc<Load>,
     ) -> Self {
@@ -147,14 +143,20 @@ impl Snapshot {
             .collect();
         // Stable: within a level the written order stays, which round robin's ties depend on.
         eligible.sort_by_key(|(priority, _)| *priority);
+        let mut load_end = 0;
         let levels = eligible
             .chunk_by(|left, right| left.0 == right.0)
             .map(|level| {
-                let candidates: Box<[Candidate]> = level.iter().map(|(_, candidate)| *candidate).collect();
-                Level { policy: policy.compile(&members, &candidates), candidates }
+                let priority = level[0].0;
+                let of_level = loads.iter().find(|(of, _)| *of == priority);
+                load_end += of_level.map_or(0, |(_, load)| *load);
+                let candidates = level.iter().map(|(_, candidate)| *candidate).collect();
+                Level::compile(settings, &members, priority, candidates, load_end)
             })
             .collect();
-        Self { service, revision, policy, members: members.into(), levels, ticket, load }
+        let stickiness = settings.sticky.map(|key| Stickiness::new(key, &members));
+        let policy = settings.policy;
+        Self { service, revision, policy, members: members.into(), levels, stickiness, ticket, load }
     }
 
     /// The name of the service.
@@ -185,6 +187,11 @@ impl Snapshot {
         &self.members[index.0 as usize]
     }
 
+    /// Which endpoint a caller's cookie stands for, where the service has such cookies.
+    pub fn stickiness(&self) -> Option<&Stickiness> {
+        self.stickiness.as_ref()
+    }
+
     /// The cluster's ticket, shared by all its snapshots.
     pub fn ticket(&self) -> &Ticket {
         &self.ticket
@@ -205,62 +212,28 @@ impl Snapshot {
     /// # Errors
     /// [`NoPick`] says whether there is nothing to pick from or nothing left.
     pub fn pick(&self, request: &PickRequest<'_>, draw: &mut Draw) -> Result<MemberIndex, NoPick> {
+        let Some(first) = self.levels.first() else { return Err(NoPick::Empty) };
+        let level = if first.load_end == 100 { first } else { self.shared(first, request, draw) };
         let facts = Facts { members: &self.members, load: &self.load };
-        let mut levels = self.levels.iter();
-        levels.find_map(|level| level.pick(&facts, request, draw)).ok_or(if self.levels.is_empty() {
-            NoPick::Empty
-        } else {
-            NoPick::AllTried
-        })
-    }
-}
-
-/// The eligible members of one priority, and the policy compiled for them.
-#[derive(Debug)]
-struct Level {
-    candidates: Box<[Candidate]>,
-    policy: Box<dyn Policy>,
-}
-
-impl Level {
-    /// The policy's choice, else that of a few redraws, else that of a bounded scan; `None` only when the
-    /// request has tried all of the level.
-    fn pick(&self, facts: &Facts<'_>, request: &PickRequest<'_>, draw: &mut Draw) -> Option<MemberIndex> {
-        let choice = self.policy.choose(facts, request, draw);
-        if !request.tried.contains(&choice) {
-            return Some(choice);
-        }
-        for _ in 0..REDRAWS {
-            // A fresh number in place of the ticket: the ticket would only lead to the same candidate.
-            let again = PickRequest { ticket: draw.next_u64(), ..*request };
-            let choice = self.policy.choose(facts, &again, draw);
-            if !request.tried.contains(&choice) {
-                return Some(choice);
-            }
-        }
-        self.scan(request.tried, draw)
+        let picked = level.pick(&facts, request, draw);
+        picked.or_else(|| self.elsewhere(&facts, request, draw)).ok_or(NoPick::AllTried)
     }
 
-    /// Draws by weight among the untried of a window that begins at a random place.
-    ///
-    /// The window is one longer than the tried are many, so it holds an untried member if the level does.
-    fn scan(&self, tried: &[MemberIndex], draw: &mut Draw) -> Option<MemberIndex> {
-        let len = self.candidates.len();
-        let window = len.min(SCAN_WINDOW.max(tried.len() + 1));
-        let start = draw.below(len as u32) as usize;
-        let mut chosen = None;
-        let mut total = 0_u64;
-        for candidate in self.candidates.iter().cycle().skip(start).take(window) {
-            if tried.contains(&candidate.index) {
-                continue;
-            }
-            let weight = u64::from(candidate.weight);
-            total += weight;
-            // Replacing the choice with chance weight / total leaves each with its share of the final total.
-            if draw.below_wide(total) < weight {
-                chosen = Some(candidate.index);
-            }
-        }
-        chosen
+    /// The level whose turn it is where several share the load, drawn by that. A key keeps its level.
+    fn shared<'a>(&'a self, first: &'a Level, request: &PickRequest<'_>, draw: &mut Draw) -> &'a Level {
+        // Envoy's rule to the letter: h % 100 + 1 <= the loads up to here.
+        let hundredth = request.key.unwrap_or_else(|| draw.next_u64()) % 100;
+        self.levels.iter().find(|level| hundredth < u64::from(level.load_end)).unwrap_or(first)
+    }
+
+    /// The pick of the lowest level that has one, for a request that has tried all of its own.
+    #[cold]
+    fn elsewhere(
+        &self,
+        facts: &Facts<'_>,
+        request: &PickRequest<'_>,
+        draw: &mut Draw,
+    ) -> Option<MemberIndex> {
+        self.levels.iter().find_map(|level| level.pick(facts, request, draw))
     }
 }

@@ -212,23 +212,28 @@ fn cluster_by_priority(priorities: &[u32], min_healthy_percent: u8, failing: &[&
 }
 
 #[test]
-fn the_first_priority_with_enough_healthy_endpoints_is_used() {
+fn priorities_take_what_the_lower_ones_cannot_carry_and_health_counts_while_they_can() {
     let of = |failing: &[&str]| reached(&cluster_by_priority(&[0, 0, 0, 0, 0, 0, 7], 20, failing));
     assert_eq!(of(&[]), ["0", "1", "2", "3", "4", "5"]);
-    assert_eq!(of(&["0", "1", "2", "3"]), ["4", "5"], "a third of six");
-    assert_eq!(of(&["0", "1", "2", "3", "4"]), ["6"], "a sixth would take the traffic of six");
+    assert_eq!(of(&["0"]), ["1", "2", "3", "4", "5"], "83 % of six carry the load of six");
+    assert_eq!(of(&["0", "1", "2", "3"]), ["4", "5", "6"], "a third of six leaves the rest to the reserve");
+    assert_eq!(of(&["0", "1", "2", "3", "4"]), ["5", "6"], "few, but the reserve carries what is left");
     assert_eq!(of(&["0", "1", "2", "3", "4", "5"]), ["6"], "one reserve of one is enough");
     let mut pressed = cluster_by_priority(&[0, 0, 0, 0, 0, 0, 7], 20, &["0", "1", "2", "3", "4", "6"]);
-    assert_eq!(reached(&pressed), ["0", "1", "2", "3", "4", "5"], "no priority is sound");
+    assert_eq!(reached(&pressed), ["0", "1", "2", "3", "4", "5", "6"], "all are in panic");
     assert!(events(&mut pressed).contains(&(String::new(), EventKind::FailOpenBegan)));
-    let dead = cluster_by_priority(&[0, 3, 3, 3, 3, 3, 3], 20, &["0", "1", "2", "3", "4", "5"]);
-    assert_eq!(reached(&dead), ["1", "2", "3", "4", "5", "6"], "health is ignored where anybody is left");
+    let mut half = cluster_by_priority(&[0, 0, 0, 0, 0, 0, 7, 7], 20, &["0", "1", "2", "3", "4", "7"]);
+    assert_eq!(reached(&half), ["0", "1", "2", "3", "4", "5", "6"], "only the first is in panic");
+    assert!(events(&mut half).contains(&(String::new(), EventKind::FailOpenBegan)));
+    let mut gone = cluster_by_priority(&[0, 0, 7, 7], 20, &["0", "1", "2"]);
+    assert_eq!(reached(&gone), ["3"], "half a reserve is not in panic, and who gets nothing is not open");
+    assert!(!events(&mut gone).contains(&(String::new(), EventKind::FailOpenBegan)));
 }
 
 proptest! {
-    /// Invariant: health never leaves fewer than the configured share, and never nobody.
+    /// Invariant: where health leaves fewer than the configured share, these carry the load; and it leaves somebody.
     #[test]
-    fn health_never_removes_more_than_the_configured_share(
+    fn health_never_removes_more_than_the_configured_share_or_what_is_spare(
         n in 1_u16..12, percent in 0_u8..=100, failing in prop::collection::vec(0_u16..12, 0..12), rounds in 1_usize..5,
     ) {
         let mut cluster = cluster_of(n, settings(Verdict::Unknown, percent));
@@ -239,6 +244,8 @@ proptest! {
         }
         let reached = reached(&cluster).len();
         prop_assert!(reached >= 1);
-        prop_assert!(reached * 100 >= usize::from(n) * usize::from(percent), "{reached} of {n} at {percent} %");
+        let (n, percent) = (usize::from(n), usize::from(percent));
+        let is_enough = reached * 140 >= n * 100;
+        prop_assert!(is_enough || reached * 100 >= n * percent, "{reached} of {n} at {percent} %");
     }
 }

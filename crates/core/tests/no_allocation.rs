@@ -7,11 +7,13 @@ mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::collections::BTreeMap;
 
-use common::cluster;
+use common::{cluster, endpoint};
 use isobar_core::{
-    Draw, HostPattern, InFlight, Instant, MemberIndex, Outcome, PathRule, PickRequest, PolicyKind,
-    PolicySettings, RequestView, RouteMatch, RouteTable, SplitTable,
+    Cluster, ClusterSettings, Draw, Endpoint, HostPattern, InFlight, Instant, MemberIndex, Outcome, PathRule,
+    PickRequest, PolicyKind, PolicySettings, RequestView, RouteMatch, RouteTable, SplitTable, StickyKey,
+    StickyValue, Subset, ZoneAware,
 };
 
 thread_local! {
@@ -91,6 +93,43 @@ fn a_pick_and_its_guard_allocate_nothing() {
             });
             assert_eq!(counted, 0, "{policy:?}");
         }
+    }
+}
+
+#[test]
+fn a_pick_of_a_divided_service_and_a_cookie_that_is_looked_up_allocate_nothing() {
+    for kind in PolicyKind::ALL {
+        let zone_aware = ZoneAware { zone: "a".into(), min_endpoints: 6, proxies: BTreeMap::new() };
+        let settings = ClusterSettings {
+            policy: kind.into(),
+            zone_aware: Some(zone_aware),
+            subset: Some(Subset::new(3, "proxy")),
+            sticky: Some(StickyKey::of_service("web")),
+            ..Default::default()
+        };
+        let mut cluster = Cluster::new("web", settings, 1, 0);
+        let endpoints = (0..20).map(|port| Endpoint {
+            zone: Some(if port % 4 == 0 { "a".into() } else { "b".into() }),
+            ..endpoint(&port.to_string(), port, 1, 0)
+        });
+        common::set(&mut cluster, endpoints.collect());
+        let snapshot = cluster.snapshot();
+        let mut draw = Draw::new(1);
+        let tried: Vec<MemberIndex> = (0..20).map(MemberIndex).collect();
+        let counted = allocations_of(|| {
+            for round in 0..1_000 {
+                let request = PickRequest {
+                    key: (round % 3 > 0).then_some(round as u64),
+                    tried: &tried[..round % tried.len()],
+                    ticket: snapshot.ticket().take(),
+                    ..Default::default()
+                };
+                assert!(snapshot.pick(&request, &mut draw).is_ok());
+                let value = StickyValue::parse(b"0123456789abcdef");
+                assert!(value.and_then(|value| snapshot.stickiness()?.holder(value)).is_none());
+            }
+        });
+        assert_eq!(counted, 0, "{}", kind.name());
     }
 }
 

@@ -237,7 +237,7 @@ impl Configuration {
         let _turn = self.turn.lock().await;
         let origin = self.file.clone().unwrap_or_else(|| Path::new("config.toml").to_owned());
         let from = PUT.to_owned();
-        let loaded = match isobar_config::load_text(&origin, text, &environment) {
+        let loaded = match isobar_config::load_text(&origin, text, &Disk, &environment) {
             Ok(loaded) => loaded,
             Err(findings) => {
                 let findings = findings.renamed(REQUEST_BODY);
@@ -416,13 +416,14 @@ fn warn_of(warnings: &Diagnostics) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use isobar_config::NoFiles;
 
     fn settings(workers: usize) -> Settings {
         let text = format!(
             "[runtime]\nworkers = {workers}\n[[listeners]]\nname = \"web\"\nlisten = \":0\"\nservice = \"web\"\n\
              [services.web]\nendpoints = [\"127.0.0.1:9001\"]\n"
         );
-        isobar_config::load_text(Path::new("isobar.toml"), text, &|_: &str| None).unwrap().settings
+        isobar_config::load_text(Path::new("isobar.toml"), text, &NoFiles, &|_: &str| None).unwrap().settings
     }
 
     #[test]

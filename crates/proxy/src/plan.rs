@@ -10,7 +10,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use isobar_config::{
     HashKey, HeaderEdits, ListenerSettings, LogFormat, PathRewrite, PoolSettings, RetrySettings, RouteAction,
-    RouteSettings, Settings,
+    RouteSettings, Settings, StickySettings,
 };
 use isobar_core::{Layout, RouteMatch, RouteTable, SplitTable, WeightSource};
 use isobar_http1::HeadLimits;
@@ -110,6 +110,8 @@ pub(crate) struct ServicePlan {
     pub(crate) debug_headers: bool,
     /// What an error counts for in its endpoints' load reports, where these are read.
     pub(crate) error_penalty: Option<f32>,
+    /// The cookie by which callers keep their endpoint.
+    pub(crate) sticky: Option<StickyPlan>,
     /// TLS to its endpoints, where it is spoken.
     pub(crate) tls: Option<Originator>,
 }
@@ -119,6 +121,25 @@ pub(crate) struct ServicePlan {
 pub(crate) struct Placement {
     pub(crate) key: HashKey,
     pub(crate) layout: Layout,
+}
+
+/// A sticky cookie.
+#[derive(Debug)]
+pub(crate) struct StickyPlan {
+    pub(crate) cookie: String,
+    /// What follows its value.
+    pub(crate) attributes: Box<[u8]>,
+}
+
+impl StickyPlan {
+    fn compile(settings: &StickySettings) -> Self {
+        let mut attributes = "; Path=/; HttpOnly; SameSite=Lax".to_owned();
+        if let Some(ttl) = settings.ttl {
+            attributes.push_str("; Max-Age=");
+            attributes.push_str(&ttl.as_secs().to_string());
+        }
+        Self { cookie: settings.cookie.clone(), attributes: attributes.into_bytes().into() }
+    }
 }
 
 /// Labels of a request counter.
@@ -168,6 +189,7 @@ impl Plan {
                         }
                         WeightSource::Configured | WeightSource::Measured => None,
                     },
+                    sticky: service.sticky.as_ref().map(StickyPlan::compile),
                 })
                 .collect(),
             trusted_proxies: settings.runtime.trusted_proxies.clone(),

@@ -46,7 +46,7 @@ static ENDPOINT: TableSpec = TableSpec {
                 above: "more levels than that are a mistake",
             }),
             "0",
-            "Its level: 0 is used first, others when that has no endpoint left.",
+            "Its level: 0 is used first, the next takes what that cannot carry while less than 72 % of it is healthy.",
         ),
         KeySpec::absent("zone", NAME, "none", "The zone it stands in."),
         KeySpec::absent(

@@ -108,6 +108,13 @@ pub(crate) static RUNTIME: TableSpec = TableSpec {
             "[]",
             "Networks whose forwarding headers (`x-forwarded-for` and the like) are believed.",
         ),
+        KeySpec::absent("zone", NAME, "none", "The zone that this proxy stands in, for `zone_aware`."),
+        KeySpec::absent(
+            "instance",
+            Kind::Text { form: "a name", example: "proxy-1" },
+            "the host's name",
+            "The name of this proxy, from which the `subset` that it uses follows; each proxy needs its own.",
+        ),
     ],
 };
 

@@ -101,8 +101,8 @@ pub(crate) static SERVICE: TableSpec = TableSpec {
             "min_healthy_percent",
             Kind::Integer(Bounds { min: 0, max: 100, below: "", above: "it is a share of the endpoints" }),
             "20",
-            "Traffic goes to the first priority of which at least this share is healthy. Fail-open: while none has it, \
-             health is ignored and all take traffic, for then the probes are likelier wrong than the endpoints.",
+            "Fail-open: while a smaller share is healthy and those left cannot carry the load (less than 72 %), health is \
+             ignored and all take traffic, for then the probes are likelier wrong than the endpoints.",
         ),
         KeySpec::later("outlier", "Ejection of failing endpoints.", "leave the key out"),
         KeySpec::later("slow_start", "A ramp for new endpoints.", "leave the key out"),
@@ -124,7 +124,24 @@ pub(crate) static SERVICE: TableSpec = TableSpec {
             "0",
             "Requests in flight per endpoint; only `0`, no bound, is available in this version.",
         ),
-        KeySpec::later("sticky", "A cookie that binds a caller to an endpoint.", "leave the key out"),
+        KeySpec::absent(
+            "sticky",
+            Kind::Table(&STICKY),
+            "no cookie",
+            "A cookie by which a caller keeps its endpoint while that takes traffic; `{}` has the defaults.",
+        ),
+        KeySpec::absent(
+            "zone_aware",
+            Kind::Table(&ZONE_AWARE),
+            "zones do not count",
+            "Prefers endpoints of the proxy's own zone (`runtime.zone`) as far as they can take it; `{}` has the defaults.",
+        ),
+        KeySpec::absent(
+            "subset",
+            Kind::Table(&SUBSET),
+            "all endpoints",
+            "Uses a part of a large service, another one on each proxy (`runtime.instance`).",
+        ),
         KeySpec::value(
             "debug_headers",
             Kind::Flag,
@@ -145,7 +162,8 @@ static POLICY_TABLE: TableSpec = TableSpec {
             Kind::Text { form: "what of a request is its key", example: "header:x-user" },
             "client-ip",
             "What `ring-hash`, `maglev` and `rendezvous` place a request by: `client-ip`, `header:NAME`, `cookie:NAME`, \
-             `query:NAME`, `path` (without the query) or `host`. A request that lacks it, or has it empty, goes to any \
+             `query:NAME`, `path` (without the query) or `host`; behind `trusted_proxies` `client-ip` is the last address in \
+             `x-forwarded-for` that is none of theirs. A request that lacks it, or has it empty, goes to any \
              endpoint.",
         ),
         KeySpec::value(
@@ -241,4 +259,82 @@ static POOL: TableSpec = TableSpec {
             "Open connections per endpoint, over all workers; 0 stands for no bound.",
         ),
     ],
+};
+
+static STICKY: TableSpec = TableSpec {
+    what: "`sticky` of a service",
+    title: "services.NAME.sticky",
+    doc: "A cookie by which a caller keeps its endpoint.",
+    keys: &[
+        KeySpec::value(
+            "cookie",
+            Kind::Text { form: "a cookie's name", example: "cart-at" },
+            "isobar",
+            "Its name; services that one host leads to need different ones.",
+        ),
+        KeySpec::absent(
+            "ttl",
+            Kind::Duration(Bounds {
+                min: Duration::from_secs(1),
+                max: Duration::from_hours(400 * 24),
+                below: "a cookie counts in whole seconds",
+                above: "browsers keep none for longer",
+            }),
+            "until the caller is closed",
+            "How long the caller keeps it, counted from the answer that set it.",
+        ),
+        KeySpec::absent(
+            "key_file",
+            Kind::Text { form: "a path", example: "sticky.key" },
+            "derived from the service's name",
+            "A file with the secret that values follow from, a text of 16 characters or more; it is watched. Proxies with \
+             the same one understand each other's cookies.",
+        ),
+    ],
+};
+
+static ZONE_AWARE: TableSpec = TableSpec {
+    what: "`zone_aware` of a service",
+    title: "services.NAME.zone_aware",
+    doc: "Preference for endpoints of the proxy's own zone.",
+    keys: &[
+        KeySpec::value(
+            "min_endpoints",
+            Kind::Integer(Bounds {
+                min: 1,
+                max: 1_000_000,
+                below: "an empty zone has nothing to prefer",
+                above: "no service has more endpoints",
+            }),
+            "6",
+            "A priority with fewer endpoints that take traffic is used without regard to zones.",
+        ),
+        KeySpec::absent(
+            "proxies",
+            Kind::Map(&Kind::Integer(Bounds {
+                min: 0,
+                max: 1_000_000,
+                below: "",
+                above: "nobody runs more",
+            })),
+            "as many in each zone of the endpoints",
+            "How many proxies each zone has, this one included.",
+        ),
+    ],
+};
+
+static SUBSET: TableSpec = TableSpec {
+    what: "`subset` of a service",
+    title: "services.NAME.subset",
+    doc: "The part of a service that one proxy uses.",
+    keys: &[KeySpec::required(
+        "size",
+        Kind::Integer(Bounds {
+            min: 1,
+            max: 1_000_000,
+            below: "nothing could be sent anywhere",
+            above: "no service has more endpoints",
+        }),
+        "How many endpoints of each priority, and with `zone_aware` of each zone, this proxy uses.",
+    )],
 };

@@ -7,7 +7,7 @@ use isobar_config::{
 };
 use serde_json::Value;
 
-use crate::memory::{blessed, env, load_text, shown_alike};
+use crate::memory::{SECRET, blessed, env, load_text, shown_alike};
 use crate::schema_check::violation;
 
 /// The folder of the whole project.
@@ -24,6 +24,9 @@ pub struct Disk;
 
 impl FileSource for Disk {
     fn read(&self, path: &Path) -> std::io::Result<String> {
+        if path.ends_with("sticky.key") {
+            return Ok(SECRET.to_owned());
+        }
         std::fs::read_to_string(path)
     }
 
@@ -56,7 +59,7 @@ fn every_sample_file_is_shown_as_a_text_that_means_the_same() {
     for sample in samples() {
         let loaded = load(&sample, &Disk, &env).unwrap();
         assert!(!loaded.document.contains("redacted"), "{}", loaded.document);
-        shown_alike(&sample, &loaded);
+        shown_alike(&sample, &Disk, &loaded);
     }
 }
 

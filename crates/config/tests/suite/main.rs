@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 mod discovered;
+mod divided;
 mod documents;
 mod golden;
 mod health;

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use isobar_config::{FileSource, load, load_text};
+use isobar_config::{FileSource, NoFiles, load, load_text};
 
 use crate::documents::{Disk, root};
 use crate::memory::env;
@@ -93,7 +93,8 @@ fn a_configuration_that_a_page_calls_wrong_is_refused_in_the_words_below_it() {
     for page in pages() {
         let blocks = blocks(&page);
         for pair in blocks.windows(2).filter(|pair| pair[0].is_refused) {
-            let errors = load_text(Path::new("isobar.toml"), pair[0].text.clone(), &env).unwrap_err();
+            let errors =
+                load_text(Path::new("isobar.toml"), pair[0].text.clone(), &NoFiles, &env).unwrap_err();
             let told = format!("{}\n", errors.render(false).trim_end());
             let closing = format!("isobar.toml: refused ({} errors)\n", errors.n_errors());
             assert_eq!(pair[1].text, told + &closing, "{}", page.display());

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use isobar_config::{FILE_BYTES_MAX, Loaded, REDACTED, Watched};
+use isobar_config::{FILE_BYTES_MAX, Loaded, NoFiles, REDACTED, Watched};
 use proptest::prelude::*;
 
 use crate::memory::{env, load_files, load_text};
@@ -118,14 +118,14 @@ fn values_of_headers_that_carry_secrets_are_not_shown() {
     assert_eq!(document.matches(REDACTED).count(), 9, "{document}");
     let plain = ["plain1", "plain2", "plain3", "authorization = \"*\""];
     assert!(plain.iter().all(|plain| document.contains(plain)), "{document}");
-    let refused = isobar_config::load_text(Path::new("isobar.toml"), document, &env).unwrap_err();
+    let refused = isobar_config::load_text(Path::new("isobar.toml"), document, &NoFiles, &env).unwrap_err();
     assert_eq!(refused.n_errors(), 9, "{}", refused.render(false));
 }
 
 #[test]
 fn a_text_that_is_sent_is_checked_as_if_it_stood_at_its_origin() {
     let text = format!("{LISTENER}service = \"web\"\n[services.web]\nendpoints = [\"unix:a\"]\n");
-    let sent = isobar_config::load_text(Path::new("etc/isobar.toml"), text.clone(), &env).unwrap();
+    let sent = isobar_config::load_text(Path::new("etc/isobar.toml"), text.clone(), &NoFiles, &env).unwrap();
     let read = load_files(&[("etc/isobar.toml", &text)]).unwrap();
     assert_eq!(sent.settings, read.settings);
     assert_eq!(sent.watched, Watched { files: vec!["etc/isobar.toml".into()], folders: Vec::new() });
@@ -136,7 +136,7 @@ fn a_text_that_is_sent_includes_nothing() {
     let text = format!(
         "include = \"conf.d/*.toml\"\n{LISTENER}service = \"web\"\n[services.web]\nendpoints = [\"a:1\"]\n"
     );
-    let refused = isobar_config::load_text(Path::new("isobar.toml"), text, &env).unwrap_err();
+    let refused = isobar_config::load_text(Path::new("isobar.toml"), text, &NoFiles, &env).unwrap_err();
     assert_eq!(
         refused.lines(),
         [
@@ -149,7 +149,7 @@ fn a_text_that_is_sent_includes_nothing() {
 #[test]
 fn a_text_that_is_sent_is_bounded() {
     let text = " ".repeat(FILE_BYTES_MAX + 1);
-    let refused = isobar_config::load_text(Path::new("isobar.toml"), text, &env).unwrap_err();
+    let refused = isobar_config::load_text(Path::new("isobar.toml"), text, &NoFiles, &env).unwrap_err();
     assert_eq!(
         refused.lines(),
         ["cannot read isobar.toml: it has 16777217 bytes, at most 16777216 are read"]

@@ -30,6 +30,8 @@ fn a_minimal_file_has_the_documented_defaults() {
         shutdown_delay: Duration::ZERO,
         shutdown_grace: Duration::from_secs(30),
         trusted_proxies: Vec::new(),
+        zone: None,
+        instance: None,
     };
     assert_eq!(settings.runtime, runtime);
     let listener = ListenerSettings {
@@ -82,6 +84,9 @@ fn a_minimal_file_has_the_documented_defaults() {
         tls: None,
         http2: false,
         debug_headers: false,
+        sticky: None,
+        zone_aware: None,
+        subset: None,
     };
     assert_eq!(settings.services, [service]);
 }

@@ -7,8 +7,8 @@
 //!
 //! Invariants: an endpoint that survives an update, that is one with the same id and address, keeps its live
 //! record whatever else changed; a new address under an id is a new generation with a new record; ids are
-//! unique and keep their written order; a refused edit changes nothing; health takes no endpoint out when that would
-//! leave no priority with the configured share. Limits: sources are full sets, folded in O(n log n); a generation is
+//! unique and keep their written order; a refused edit changes nothing; health takes no endpoint out where all priorities
+//! together could then not carry the load and its own had less than the configured share. Limits: sources are full sets, folded in O(n log n); a generation is
 //! unique within one `Cluster`, so the owner keeps it over reloads.
 
 mod edit;
@@ -16,6 +16,7 @@ mod event;
 mod load;
 mod losses;
 mod rotation;
+mod spill;
 mod weighing;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -29,7 +30,8 @@ pub use losses::{LOSS_GRACE, LOSS_PERCENT_MAX};
 use crate::health::{Health, ProbeDue, ProbeSettings, Verdict};
 use crate::weights::{Agents, Weigher};
 use crate::{
-    Bell, Endpoint, EndpointState, Instant, Live, Member, PolicySettings, Snapshot, Ticket, WeightSettings,
+    Bell, Endpoint, EndpointState, Instant, Live, Member, PolicySettings, Snapshot, StickyKey, Subset,
+    Ticket, WeightSettings, ZoneAware,
 };
 use edit::{Overlaid, Overlay};
 use losses::Losses;
@@ -64,10 +66,16 @@ pub struct ClusterSettings {
     pub policy: PolicySettings,
     /// Active checks; all must pass.
     pub probes: Vec<ProbeSettings>,
-    /// Health is ignored where a smaller share of the endpoints is healthy, in percent.
+    /// Health is ignored where a smaller share of the endpoints is healthy and cannot carry the load, in percent.
     pub min_healthy_percent: u8,
     /// Where weights come from.
     pub weights: WeightSettings,
+    /// Callers keep their endpoint by values under this key, where that is set.
+    pub sticky: Option<StickyKey>,
+    /// Endpoints of the proxy's own zone are preferred, where that is set.
+    pub zone_aware: Option<ZoneAware>,
+    /// This proxy uses a part of the endpoints, where that is set.
+    pub subset: Option<Subset>,
 }
 
 /// Owns the members of one service over updates and compiles snapshots of them.
@@ -85,6 +93,8 @@ pub struct Cluster {
     /// (id, source) of endpoints that another source named first, so that each loss is told once.
     duplicates: BTreeSet<(Arc<str>, Arc<str>)>,
     fail_open: bool,
+    /// What each priority gets, lowest first, in percent.
+    loads: Vec<(u32, u8)>,
     /// Something that a snapshot shows has changed since the last one.
     changed: bool,
     events: VecDeque<ClusterEvent>,
@@ -113,6 +123,7 @@ impl Cluster {
             members: Vec::new(),
             duplicates: BTreeSet::new(),
             fail_open: false,
+            loads: Vec::new(),
             changed: false,
             events: VecDeque::new(),
             revision: 0,
@@ -246,8 +257,9 @@ impl Cluster {
         Snapshot::compile(
             self.service.clone(),
             self.revision,
-            self.settings.policy,
+            &self.settings,
             self.members.clone(),
+            &self.loads,
             self.ticket.clone(),
             self.load.clone(),
         )
@@ -408,13 +420,15 @@ impl Cluster {
     fn admit(&mut self, proven: &[bool]) -> bool {
         let rotation = Rotation::of(&self.members, proven, self.settings.min_healthy_percent);
         // Where nobody is left there is nothing to say of health.
-        if rotation.fail_open != self.fail_open && rotation.n > 0 {
-            let kind = if rotation.fail_open { EventKind::FailOpenBegan } else { EventKind::FailOpenEnded };
+        let fail_open = rotation.fail_open();
+        if fail_open != self.fail_open && rotation.n > 0 {
+            let kind = if fail_open { EventKind::FailOpenBegan } else { EventKind::FailOpenEnded };
             let reason = format!("{} of {} endpoints are not unhealthy", rotation.n_healthy, rotation.n);
             self.events.push_back(ClusterEvent::whole(kind, reason));
-            self.fail_open = rotation.fail_open;
+            self.fail_open = fail_open;
         }
-        let mut changed = false;
+        let mut changed = !rotation.loads().eq(self.loads.iter().copied());
+        self.loads = rotation.loads().collect();
         for (member, proven) in self.members.iter_mut().zip(proven) {
             let eligible = rotation.admits(member, *proven);
             changed |= eligible != member.is_eligible;

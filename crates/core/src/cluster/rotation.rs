@@ -1,41 +1,22 @@
-//! Who takes picks: the priority that is sound, and fail-open where none is.
-//!
-//! A priority is sound when at least one of its endpoints and at least the configured share of them is not unhealthy.
-//! Traffic goes to the first sound priority; those before it are passed over, since the few that are left there would
-//! take what the whole priority was sized for. Where no priority is sound the probes are likelier wrong than the
-//! endpoints: health is ignored from the first priority on that has anybody left, or from the first of all.
+//! Who takes picks: what each priority gets by its health (see `spill`), and fail-open where too few are healthy.
 //!
 //! Invariants: what has no weight or drains never counts and never takes picks; an endpoint that has to prove itself
-//! first (`initial = "unhealthy"`) does neither before it has been healthy once. Limit: a priority takes all of the
-//! traffic or none.
+//! first (`initial = "unhealthy"`) does neither before it has been healthy once; a healthy endpoint of a priority without
+//! load may still take another attempt. Health is ignored in a priority that is in panic and gets load.
 
 use std::collections::BTreeMap;
 
+use super::spill::{Census, Share, shares};
 use crate::{EndpointState, Member};
 
 /// The decision over one set of members.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Rotation {
-    /// The first priority that takes part.
-    first: u32,
-    /// Health is ignored.
-    pub(super) fail_open: bool,
+    /// What each priority gets, lowest first.
+    shares: Vec<(u32, Share)>,
     /// Endpoints that count, and how many of them are not unhealthy.
     pub(super) n: usize,
     pub(super) n_healthy: usize,
-}
-
-/// Endpoints of one priority that count, and how many of them are not unhealthy.
-#[derive(Clone, Copy, Default)]
-struct Level {
-    n: usize,
-    n_healthy: usize,
-}
-
-impl Level {
-    fn is_sound(self, min_healthy_percent: u8) -> bool {
-        self.n_healthy > 0 && self.n_healthy * 100 >= self.n * usize::from(min_healthy_percent)
-    }
 }
 
 fn is_able(member: &Member) -> bool {
@@ -48,28 +29,40 @@ fn is_healthy(member: &Member) -> bool {
 
 impl Rotation {
     pub(super) fn of(members: &[Member], proven: &[bool], min_healthy_percent: u8) -> Self {
-        let mut levels: BTreeMap<u32, Level> = BTreeMap::new();
+        let mut levels: BTreeMap<u32, Census> = BTreeMap::new();
         let counted = members.iter().zip(proven).filter(|(member, proven)| **proven && is_able(member));
         for (member, _) in counted {
             let level = levels.entry(member.endpoint.priority).or_default();
             level.n += 1;
             level.n_healthy += usize::from(is_healthy(member));
         }
-        let first = |fits: &dyn Fn(Level) -> bool| {
-            levels.iter().find(|(_, level)| fits(**level)).map(|(priority, _)| *priority)
-        };
-        let sound = first(&|level| level.is_sound(min_healthy_percent));
+        let counts: Vec<Census> = levels.values().copied().collect();
         Self {
-            first: sound.or_else(|| first(&|level| level.n_healthy > 0)).unwrap_or(0),
-            fail_open: sound.is_none() && !levels.is_empty(),
-            n: levels.values().map(|level| level.n).sum(),
-            n_healthy: levels.values().map(|level| level.n_healthy).sum(),
+            n: counts.iter().map(|level| level.n).sum(),
+            n_healthy: counts.iter().map(|level| level.n_healthy).sum(),
+            shares: levels.into_keys().zip(shares(&counts, min_healthy_percent)).collect(),
         }
+    }
+
+    /// Whether health is ignored anywhere.
+    pub(super) fn fail_open(&self) -> bool {
+        self.shares.iter().any(|(_, share)| ignores_health(*share))
+    }
+
+    /// What each priority gets, lowest first, in percent.
+    pub(super) fn loads(&self) -> impl Iterator<Item = (u32, u8)> {
+        self.shares.iter().map(|(priority, share)| (*priority, share.load))
     }
 
     /// Whether this member takes picks.
     pub(super) fn admits(&self, member: &Member, proven: bool) -> bool {
-        let is_in_use = member.endpoint.priority >= self.first;
-        is_able(member) && is_in_use && proven && (self.fail_open || is_healthy(member))
+        let of_priority = |at: usize| self.shares[at].1;
+        let found = self.shares.binary_search_by_key(&member.endpoint.priority, |(priority, _)| *priority);
+        let ignored = found.is_ok_and(|at| ignores_health(of_priority(at)));
+        is_able(member) && proven && (is_healthy(member) || ignored)
     }
+}
+
+fn ignores_health(share: Share) -> bool {
+    share.in_panic && share.load > 0
 }

@@ -13,6 +13,13 @@ pub(crate) fn xxh64(bytes: &[u8], seed: u64) -> u64 {
     XxHash64::oneshot(seed, bytes)
 }
 
+/// The finaliser of `SplitMix64` (Steele, Lea and Flood, 2014): every bit depends on every bit.
+pub(crate) fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
 /// CRC-32 of what is fed piece by piece.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Crc32(crc32fast::Hasher);

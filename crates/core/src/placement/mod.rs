@@ -8,6 +8,7 @@ mod maglev;
 mod rendezvous;
 mod ring;
 
+pub(crate) use hashing::{mix, xxh64};
 pub(crate) use maglev::Maglev;
 pub(crate) use rendezvous::Rendezvous;
 pub(crate) use ring::Ring;

@@ -5,7 +5,7 @@
 //! nodes; a changed weight or set moves only what it must. Limits: every pick looks at every node.
 
 use super::Node;
-use super::hashing::xxh64;
+use super::hashing::{mix, xxh64};
 
 /// See the module's page.
 #[derive(Debug)]
@@ -46,13 +46,6 @@ impl Rendezvous {
         }
         best.map(|(_, _, node)| node)
     }
-}
-
-/// The finaliser of `SplitMix64` (Steele, Lea and Flood, 2014): every bit depends on every bit.
-fn mix(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

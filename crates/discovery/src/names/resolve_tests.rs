@@ -30,6 +30,9 @@ fn service(name: &str, endpoints: Vec<EndpointSettings>) -> ServiceSettings {
         tls: None,
         http2: false,
         debug_headers: false,
+        sticky: None,
+        zone_aware: None,
+        subset: None,
     }
 }
 

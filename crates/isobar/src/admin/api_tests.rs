@@ -2,6 +2,7 @@
 
 use axum::body::Bytes;
 use futures_util::stream;
+use isobar_config::NoFiles;
 use serde_json::{Value, json};
 
 use super::*;
@@ -24,7 +25,8 @@ async fn serving() -> Subjects {
     let subjects = subjects(Phase::Ready);
     let no_variables = |_: &str| None;
     let loaded =
-        isobar_config::load_text("isobar.toml".as_ref(), CONFIGURATION.to_owned(), &no_variables).unwrap();
+        isobar_config::load_text("isobar.toml".as_ref(), CONFIGURATION.to_owned(), &NoFiles, &no_variables)
+            .unwrap();
     let prepared = subjects.clusters.prepare(&loaded.settings.services).await.unwrap();
     subjects.clusters.commit(prepared).await;
     subjects

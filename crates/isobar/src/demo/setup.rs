@@ -7,7 +7,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::Path;
 
-use isobar_config::{AddressText, Loaded};
+use isobar_config::{AddressText, Loaded, NoFiles};
 use tracing::warn;
 
 use super::nature::Nature;
@@ -136,7 +136,7 @@ endpoints = [
 
 /// Reads a configuration text; what is wrong with it, as text, otherwise.
 pub(super) fn loaded(text: String) -> Result<Loaded, String> {
-    isobar_config::load_text(Path::new(CONFIG_NAME), text, &|_: &str| None)
+    isobar_config::load_text(Path::new(CONFIG_NAME), text, &NoFiles, &|_: &str| None)
         .map_err(|findings| findings.render(false))
 }
 

@@ -12,6 +12,7 @@ use isobar_core::{Instant, MemberIndex, NoPick, PickRequest};
 use isobar_http1::HeaderId;
 
 use super::attempt::{Attempt, Failure};
+use super::sticky::Cookie;
 use super::{End, body_gone, hash_key};
 use crate::connection::Connection;
 use crate::generation::{Cluster, Terms};
@@ -51,6 +52,8 @@ pub(super) struct Call<'a> {
     pub(super) upgrade: bool,
     /// The caller is one of `trusted_proxies`.
     pub(super) trusted: bool,
+    /// What the caller's cookie says, where the service has sticky ones.
+    pub(super) cookie: Cookie,
 }
 
 /// Forwards the request to an endpoint of the service and relays the answer.
@@ -84,8 +87,10 @@ pub(super) async fn forward(
     let service_plan = &plan.services[service];
     if let Some(placement) = &service_plan.placement {
         let (peer, caller) = (connection.peer.map(|(ip, _)| ip), connection.caller.as_deref());
-        record.key = hash_key::hash(placement, &scratch.request, head, &scratch.path, peer, caller);
+        let proxies = trusted.then_some(&*plan.trusted_proxies);
+        record.key = hash_key::hash(placement, &scratch.request, head, &scratch.path, peer, proxies, caller);
     }
+    let cookie = Cookie::of(service_plan, &scratch.request, head);
     let asked = match record.grpc.map(|_| grpc::timeout(&scratch.request, head)) {
         None => None,
         Some(Ok(asked)) => asked,
@@ -112,6 +117,7 @@ pub(super) async fn forward(
         caller_set_limit: asked.is_some() && timeout == asked,
         upgrade,
         trusted,
+        cookie,
     };
     call.run().await
 }
@@ -168,7 +174,8 @@ impl Call<'_> {
                 return self.refused(Refusal::UpstreamTimeout);
             }
             let now = self.worker.now();
-            let index = match self.pick(&view, &mut tried, last, now) {
+            let holder = self.holder(&view, tried.as_slice());
+            let index = match holder.map_or_else(|| self.pick(&view, &mut tried, last, now), Ok) {
                 Ok(index) => index,
                 Err(refusal) => return self.refused(refusal),
             };
@@ -177,6 +184,7 @@ impl Call<'_> {
                 Attempt::Failed(failure) => failure,
                 Attempt::Full if tried.is_full() => return self.refused(Refusal::Overloaded),
                 Attempt::Full => {
+                    self.cookie.holder_is_full |= holder.is_some();
                     tried.push(index);
                     last = Refusal::Overloaded;
                     continue;
@@ -192,7 +200,10 @@ impl Call<'_> {
             if !self.may_repeat(&failure) {
                 return End::Refused { refusal: failure.refusal, message_end: failure.message_end };
             }
-            tried.push(index);
+            // A connection that the endpoint closed while it was idle is no reason to leave it.
+            if !(failure.stale && holder.is_some()) {
+                tried.push(index);
+            }
             // The attempt may have taken long: whoever left or drains since must not get the next one.
             let newer = self.cluster.view.snapshot();
             if !newer.is(&view) {

@@ -2,11 +2,12 @@
 //!
 //! Invariants: computed once a request, without allocation; the same request has the same hash on every worker, whatever
 //! protocol it came by. A part that is absent or empty is no key. Limits: values are taken as they are written, the first
-//! where a name is repeated; the caller's address is that of the connection, also behind `trusted_proxies`.
+//! where a name is repeated.
 
 use std::io::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
+use ipnet::IpNet;
 use isobar_config::HashKey;
 use isobar_core::HostForm;
 use isobar_http1::{HeaderId, RequestHead, authority_host};
@@ -17,21 +18,24 @@ use crate::plan::Placement;
 /// Bytes of an address as text, at most: IPv6 that ends in the form of IPv4.
 const ADDRESS_TEXT_MAX: usize = 45;
 
-/// The hash; `normal_path` is the path that was routed on where it differs from the one received, else empty.
+/// The hash; `normal_path` is the path that was routed on where it differs from the one received, else empty. `proxies`
+/// are those that are believed, where `peer` is one of them.
 pub(super) fn hash(
     placement: &Placement,
     request: &RequestHead,
     head: &[u8],
     normal_path: &[u8],
     peer: Option<IpAddr>,
+    proxies: Option<&[IpNet]>,
     caller: Option<&Caller>,
 ) -> Option<u64> {
     let hash = |value: &[u8]| (!value.is_empty()).then(|| placement.layout.hash(value));
     match &placement.key {
         HashKey::ClientIp => {
+            let said = proxies.and_then(|proxies| forwarded_for(request, head, proxies));
             let mut text = [0; ADDRESS_TEXT_MAX];
             let mut rest = &mut text[..];
-            write!(rest, "{}", peer?).ok()?;
+            write!(rest, "{}", said.or(peer)?).ok()?;
             let n_free = rest.len();
             hash(&text[..ADDRESS_TEXT_MAX - n_free])
         }
@@ -58,6 +62,32 @@ pub(super) fn hash(
     }
 }
 
+/// Whom a chain of proxies that are believed forwards for: of the addresses in `x-forwarded-for` the last one that is not
+/// a proxy of theirs, else the first; what stands before a word that is no address was written by nobody known.
+fn forwarded_for(request: &RequestHead, head: &[u8], proxies: &[IpNet]) -> Option<IpAddr> {
+    let (mut first, mut last_other) = (None, None);
+    let fields = request.fields_named(HeaderId::XForwardedFor, head);
+    for word in fields.flat_map(|field| field.split(|byte| *byte == b',')) {
+        let Some(address) = address(word.trim_ascii()) else {
+            (first, last_other) = (None, None);
+            continue;
+        };
+        first = first.or(Some(address));
+        if !proxies.iter().any(|network| network.contains(&address)) {
+            last_other = Some(address);
+        }
+    }
+    last_other.or(first)
+}
+
+/// An address, with or without a port.
+fn address(word: &[u8]) -> Option<IpAddr> {
+    let word = std::str::from_utf8(word).ok()?;
+    let bare = word.strip_prefix('[').and_then(|word| word.strip_suffix(']')).unwrap_or(word);
+    let address = bare.parse().ok().or_else(|| Some(word.parse::<SocketAddr>().ok()?.ip()));
+    address.map(|address: IpAddr| address.to_canonical())
+}
+
 fn header<'a>(request: &RequestHead, head: &'a [u8], name: &str) -> Option<&'a [u8]> {
     let mut fields = request.fields.iter();
     let field = fields.find(|field| field.name.of(head).eq_ignore_ascii_case(name.as_bytes()))?;
@@ -65,7 +95,7 @@ fn header<'a>(request: &RequestHead, head: &'a [u8], name: &str) -> Option<&'a [
 }
 
 /// The value of a cookie in a `Cookie` field (RFC 6265, section 4.2.1).
-fn cookie<'a>(field: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+pub(super) fn cookie<'a>(field: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     field.split(|byte| *byte == b';').find_map(|pair| value(pair.trim_ascii(), name))
 }
 
@@ -92,7 +122,7 @@ mod tests {
         let mut request = RequestHead::new();
         request.parse(text.as_bytes(), &mut HeadProgress::default(), &LIMITS).unwrap().unwrap();
         let placement = Placement { key, layout: Layout::Isobar };
-        hash(&placement, &request, text.as_bytes(), b"", Some("192.0.2.1".parse().unwrap()), caller)
+        hash(&placement, &request, text.as_bytes(), b"", Some("192.0.2.1".parse().unwrap()), None, caller)
     }
 
     fn hashed(value: &str) -> u64 {
@@ -137,7 +167,7 @@ mod tests {
         }
         let placement = Placement { key: HashKey::ClientIp, layout: Layout::Isobar };
         assert_eq!(
-            hash(&placement, &RequestHead::new(), b"", b"", None, None),
+            hash(&placement, &RequestHead::new(), b"", b"", None, None, None),
             None,
             "a unix socket has no address"
         );
@@ -162,10 +192,45 @@ mod tests {
             b"",
             Some(address.parse().unwrap()),
             None,
+            None,
         );
         assert_eq!(found, Some(hashed(address)));
         assert_eq!(of("GET http://a HTTP/1.1\r\nhost: a\r\n\r\n", HashKey::Path, None), Some(hashed("/")));
-        let routed = hash(&placement(HashKey::Path), &RequestHead::new(), b"", b"/b", None, None);
+        let routed = hash(&placement(HashKey::Path), &RequestHead::new(), b"", b"/b", None, None, None);
         assert_eq!(routed, Some(hashed("/b")));
+    }
+
+    #[test]
+    fn behind_trusted_proxies_the_key_is_the_last_address_that_is_none_of_them() {
+        let proxies: Vec<IpNet> =
+            ["10.0.0.0/8", "2001:db8::/32"].iter().map(|network| network.parse().unwrap()).collect();
+        let of = |lines: &str, believed: bool| {
+            let text = format!("GET / HTTP/1.1\r\nhost: a\r\n{lines}\r\n");
+            let mut request = RequestHead::new();
+            request.parse(text.as_bytes(), &mut HeadProgress::default(), &LIMITS).unwrap().unwrap();
+            let placement = Placement { key: HashKey::ClientIp, layout: Layout::Isobar };
+            let peer = Some("10.0.0.1".parse().unwrap());
+            let proxies = believed.then_some(&proxies[..]);
+            hash(&placement, &request, text.as_bytes(), b"", peer, proxies, None)
+        };
+        for (lines, client) in [
+            ("", "10.0.0.1"),
+            ("x-forwarded-for: 192.0.2.9\r\n", "192.0.2.9"),
+            // Whoever comes to the outermost proxy may write anything before its own address.
+            ("x-forwarded-for: 198.51.100.1, 192.0.2.9, 10.1.2.3\r\n", "192.0.2.9"),
+            ("x-forwarded-for: 198.51.100.1\r\nX-Forwarded-For: 192.0.2.9,10.1.2.3\r\n", "192.0.2.9"),
+            ("x-forwarded-for: 10.9.9.9, 2001:db8::1\r\n", "10.9.9.9"),
+            ("x-forwarded-for: 192.0.2.9, unknown, 10.1.2.3\r\n", "10.1.2.3"),
+            ("x-forwarded-for: 192.0.2.9, unknown\r\n", "10.0.0.1"),
+            ("x-forwarded-for: , ,\r\n", "10.0.0.1"),
+            ("x-forwarded-for: 192.0.2.9:4711\r\n", "192.0.2.9"),
+            ("x-forwarded-for: [2001:DB9::1]:4711\r\n", "2001:db9::1"),
+            ("x-forwarded-for: [2001:db9:0::1]\r\n", "2001:db9::1"),
+            ("x-forwarded-for: ::ffff:192.0.2.9\r\n", "192.0.2.9"),
+            ("x-forwarded-for: 192.0.2.999\r\n", "10.0.0.1"),
+        ] {
+            assert_eq!(of(lines, true), Some(hashed(client)), "{lines}");
+            assert_eq!(of(lines, false), Some(hashed("10.0.0.1")), "a stranger is not believed");
+        }
     }
 }

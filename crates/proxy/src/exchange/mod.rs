@@ -18,6 +18,7 @@ mod hash_key;
 mod load_report;
 mod local;
 mod relay;
+mod sticky;
 mod tunnel;
 
 use crate::connection::Connection;

@@ -119,17 +119,19 @@ impl Call<'_> {
 
     /// The response's head, encoded, with its body to follow; takes the head's bytes out of the `up` buffer.
     fn encode_response(&mut self, shape: ResponseShape, guard: &InFlight<View>, head_len: usize) -> Pump {
-        let scratch = &mut *self.scratch;
-        let mut lead = std::mem::take(&mut scratch.to_caller);
+        let mut lead = std::mem::take(&mut self.scratch.to_caller);
         lead.clear();
+        let scratch = &*self.scratch;
         let head = &scratch.up.filled()[..head_len];
         let edits = &self.route.response_edits;
         heads::write_response(&scratch.response, head, shape, &scratch.request, edits, &mut lead);
+        let framing = scratch.response.framing;
+        self.write_cookie(guard, &mut lead);
         let debug = self.service.debug_headers;
         let origin = debug.then(|| (&*guard.member().endpoint, self.record.n_attempts));
         heads::end_response(origin, &mut lead);
-        scratch.up.consume(head_len);
-        Pump::new(scratch.response.framing, shape.chunked, lead, 0)
+        self.scratch.up.consume(head_len);
+        Pump::new(framing, shape.chunked, lead, 0)
     }
 
     /// Notes how an answer ended; for a gRPC call that was cut between two pieces gives what ends it with a status, so

@@ -34,6 +34,7 @@ impl Call<'_> {
         let head = &self.scratch.up.filled()[..head_len];
         let edits = &self.route.response_edits;
         heads::write_response(&self.scratch.response, head, shape, &self.scratch.request, edits, &mut lead);
+        self.write_cookie(&guard, &mut lead);
         heads::end_response(None, &mut lead);
         self.scratch.up.consume(head_len);
         let first = upload.pump.source_end();
