@@ -49,6 +49,18 @@ fn a_window_is_given_back_for_what_was_read_and_for_nothing_else() {
 }
 
 #[test]
+fn a_stream_that_its_peer_has_ended_or_that_broke_off_is_given_no_window() {
+    for end in [data(1, END, b""), wire::reset(1, 8)] {
+        let (mut server, key) = requested(0, POST);
+        send(&mut server, 1, WINDOW as usize);
+        receive(&mut server, &end);
+        let (text, _) = wire::read_by(&mut server, key, 1000);
+        assert!(text.len() > WINDOW as usize);
+        assert_eq!(given_back(&wire::sent(&mut server), 1), 0);
+    }
+}
+
+#[test]
 fn the_connection_s_window_is_regained_from_streams_that_are_given_back_unread() {
     let mut server = wire::server(Bounds { connection_window: WINDOW, ..BOUNDS });
     let mut window = WINDOW;
