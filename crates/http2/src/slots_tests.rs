@@ -3,6 +3,7 @@
 
 use crate::connection::{Connection, ENDED_MAX, GIVEN_UP_MAX, PREFACE};
 use crate::hpack::Encoder;
+use crate::settings::WINDOW_MAX;
 use crate::{Bounds, Reason, flag, frame, kind};
 
 const STREAMS_MAX: u32 = 10;
@@ -82,4 +83,18 @@ fn a_stream_is_found_by_its_number_for_as_long_as_it_is_held() {
         server.release(key);
         assert_eq!(server.find(id), None);
     }
+}
+
+#[test]
+fn a_client_whose_numbers_are_used_up_opens_no_more_and_goes_on_with_what_it_has() {
+    let mut client = Connection::client(BOUNDS, false);
+    let mut settings = Vec::new();
+    frame::put_settings(&[], &mut settings);
+    client.receive(&settings, |_| Ok(()));
+    let key = client.open().unwrap();
+    client.newest = WINDOW_MAX - 2;
+    assert!(!client.is_open() && client.open().is_none());
+    let head = b"GET / HTTP/1.1\r\nhost: h\r\n\r\n";
+    assert_eq!(client.write(key, head, b""), Ok(head.len()));
+    assert_eq!(client.find(WINDOW_MAX), Some(key), "the last number that there is");
 }

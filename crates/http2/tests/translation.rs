@@ -88,6 +88,12 @@ const REFUSED: &[(&str, &str)] = &[
     ("a pseudo-field among fields", "e|GET|h|/|:path|/admin"),
     ("a pseudo-field behind a field", "er|:method|GET|:scheme|http|x-a|1|:authority|h|:path|/"),
     ("a path behind a field", "er|:method|GET|:scheme|http|:authority|h|x-a|1|:path|/"),
+    ("an authority behind a host", "er|:method|GET|:scheme|http|:path|/|host|h|:authority|h"),
+    ("an authority behind a field", "er|:method|GET|:scheme|http|:path|/|host|h|x-a|1|:authority|other"),
+    (
+        "a tunnel behind a field",
+        "r|:method|CONNECT|:scheme|http|:authority|h|:path|/|x-a|1|:protocol|websocket",
+    ),
     ("two methods", "er|:method|GET|:method|GET|:scheme|http|:authority|h|:path|/"),
     ("two paths", "er|:method|GET|:scheme|http|:authority|h|:path|/|:path|/admin"),
     ("two authorities", "er|:method|GET|:scheme|http|:authority|h|:authority|other|:path|/"),

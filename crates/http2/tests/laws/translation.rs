@@ -8,6 +8,7 @@
 
 use isobar_http1::{
     BodyDecoder, BodyStep, Field, Framing, HeadLimits, HeadProgress, Method, RequestHead, ResponseHead,
+    parse_length,
 };
 use isobar_http2::hpack::{Decoder, Encoder};
 use isobar_http2::{Bounds, Connection, Key, Read, Reason, flag, kind};
@@ -127,12 +128,10 @@ fn read(connection: &mut Connection, key: Key) -> Option<Vec<u8>> {
     (!matches!(read, Read::Broken(_))).then_some(text)
 }
 
-/// The body that the framing tells of is the one that is read, or the message breaks off.
-fn body(connection: &mut Connection, key: Key, framing: Framing) {
-    let n = match framing {
-        Framing::Length(n) => n,
-        Framing::None | Framing::Chunked | Framing::UntilClose => 3,
-    };
+/// The body that the framing tells of is the one that is read, or the message breaks off. It is as long as was told, which
+/// counts where chunks took the length's place as well.
+fn body(connection: &mut Connection, key: Key, framing: Framing, told: Option<&[u8]>) {
+    let n = told.and_then(parse_length).unwrap_or(3);
     let payload = vec![b'x'; n.min(BODY_MAX) as usize];
     wire::receive(connection, &wire::data(1, flag::END_STREAM, &payload));
     let (text, read) = wire::read_by(connection, key, 4096);
@@ -214,7 +213,8 @@ pub(crate) fn request(input: &[u8]) -> Option<Vec<u8>> {
     fields_of_request(&sent, &head, &text, tunnels);
     request_again(&sent, &head, &text);
     if !sent.ends() {
-        body(&mut server, key, if tunnels { Framing::UntilClose } else { head.framing });
+        let framing = if tunnels { Framing::UntilClose } else { head.framing };
+        body(&mut server, key, framing, sent.value(b"content-length"));
     }
     Some(text)
 }
@@ -300,7 +300,7 @@ pub(crate) fn response(input: &[u8]) -> Option<Vec<u8>> {
     assert_eq!(without(&fields, &apart), sent.plain(&apart), "what came came in, and nothing else");
     response_again(&sent, &head, &text, to_head);
     if !sent.ends() && !matches!(head.framing, Framing::None) {
-        body(&mut client, key, head.framing);
+        body(&mut client, key, head.framing, sent.value(b"content-length"));
     }
     Some(text)
 }

@@ -49,6 +49,18 @@ fn a_window_is_given_back_for_what_was_read_and_for_nothing_else() {
 }
 
 #[test]
+fn a_stream_that_its_peer_has_ended_or_that_broke_off_is_given_no_window() {
+    for end in [data(1, END, b""), wire::reset(1, 8)] {
+        let (mut server, key) = requested(0, POST);
+        send(&mut server, 1, WINDOW as usize);
+        receive(&mut server, &end);
+        let (text, _) = wire::read_by(&mut server, key, 1000);
+        assert!(text.len() > WINDOW as usize);
+        assert_eq!(given_back(&wire::sent(&mut server), 1), 0);
+    }
+}
+
+#[test]
 fn the_connection_s_window_is_regained_from_streams_that_are_given_back_unread() {
     let mut server = wire::server(Bounds { connection_window: WINDOW, ..BOUNDS });
     let mut window = WINDOW;
@@ -304,18 +316,33 @@ fn writers_that_wait_for_room_are_served_in_turn() {
     }
 }
 
+/// A server with 12 answers that wait for the connection's window, one behind the other.
+fn waiting() -> (Connection, Vec<Key>) {
+    let (mut server, keys) = answering(WINDOW_MAX, 12);
+    for key in &keys {
+        while server.write(*key, BODY, b"").unwrap() > 0 {}
+        wire::sent(&mut server);
+    }
+    touched(&mut server);
+    for key in &keys {
+        assert_eq!(server.write(*key, BODY, b""), Ok(0));
+    }
+    (server, keys)
+}
+
+#[test]
+fn a_stream_that_broke_off_takes_no_turn_while_it_is_held() {
+    let (mut server, keys) = waiting();
+    (0..11).for_each(|place| receive(&mut server, &wire::reset(2 * place + 1, 8)));
+    touched(&mut server);
+    receive(&mut server, &window_update(0, 20_000));
+    assert_eq!(touched(&mut server), keys[11..]);
+}
+
 #[test]
 fn a_writer_has_his_turn_though_those_before_him_are_gone() {
     for by_peer in [true, false] {
-        let (mut server, keys) = answering(WINDOW_MAX, 12);
-        for key in &keys {
-            while server.write(*key, BODY, b"").unwrap() > 0 {}
-            wire::sent(&mut server);
-        }
-        touched(&mut server);
-        for key in &keys {
-            assert_eq!(server.write(*key, BODY, b""), Ok(0));
-        }
+        let (mut server, keys) = waiting();
         let (last, others) = keys.split_last().unwrap();
         receive(&mut server, &window_update(0, 200_000));
         let mut due = touched(&mut server);
