@@ -4,7 +4,7 @@
 //! the endpoint, stays the same over restarts and on every proxy with that key, and whoever makes one up meets an eligible
 //! endpoint or none. Invariants: only an eligible member is found; nothing depends on the members' order but which of two
 //! ids of one value is found, which 64 bits make a matter of no interest. Limit: values of all eligible members are computed
-//! for each snapshot, some 20 ns each.
+//! and sorted for each snapshot, some 40 ns each.
 
 use std::fmt;
 
