@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::latency::Latency;
+use crate::latency::{Fade, Latency, Reading};
 use crate::shard::{EndpointCounts, Shard};
 use crate::{Bell, Instant};
 
@@ -111,9 +111,9 @@ impl Live {
         debug_assert!(closed.is_ok(), "a connection was closed that had not been counted");
     }
 
-    /// The estimated latency in microseconds, faded until now, and how old it is; `None` before the first.
-    pub(crate) fn latency(&self, now: Instant, decay: Duration) -> Option<(f32, Duration)> {
-        self.latency.read(now, decay)
+    /// The estimated latency, faded until now; `None` before the first.
+    pub(crate) fn latency(&self, now: Instant, fade: Fade) -> Option<Reading> {
+        self.latency.read(now, fade)
     }
 
     /// Takes an observation into the estimate.

@@ -110,7 +110,10 @@ fn a_killed_and_a_flapping_instance_fail_no_request_and_an_interrupt_ends_it_wit
     let total = rest.lines().find(|line| line.contains(" requests in ")).unwrap();
     assert!(total.contains(" 0 failed,"), "{rest}");
     assert!(rest.lines().any(|line| line.starts_with(&killed)), "{killed} is missing in\n{rest}");
-    assert!(rest.contains("repeated every failed attempt"), "no attempt failed, which proves nothing:\n{rest}");
+    assert!(
+        rest.contains("repeated every failed attempt"),
+        "no attempt failed, which proves nothing:\n{rest}"
+    );
     assert!(TcpStream::connect(proxy).is_err(), "the proxy outlived its demo");
 }
 

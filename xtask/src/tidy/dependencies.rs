@@ -30,7 +30,7 @@ const ALLOWED: [(&str, &[&str]); 12] = [
     ),
     // The end-to-end tests see the program as its users do.
     ("isobar-tests", &[]),
-    ("isobar-bench", &[]),
+    ("isobar-bench", &["isobar-core"]),
     ("xtask", &["isobar-bench"]),
 ];
 

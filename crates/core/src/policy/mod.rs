@@ -23,6 +23,7 @@ use crate::placement::Maglev;
 use crate::{Draw, Layout, Member, MemberIndex, PickRequest};
 
 pub(crate) use alias::Alias;
+pub use p2c::CHOICES_MAX;
 
 /// A member that a policy may choose.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +54,7 @@ pub enum PolicyKind {
     RoundRobin,
     /// By weight at random.
     Random,
-    /// The less loaded of two drawn by weight.
+    /// The less loaded of two, or more, drawn by weight.
     #[default]
     P2c,
     /// The least loaded of all.
@@ -81,6 +82,8 @@ pub struct PolicySettings {
     pub bounded_load_percent: Option<u32>,
     /// Over this time `peak-ewma` forgets two thirds of a slow answer; above zero.
     pub decay: Duration,
+    /// How many members `p2c` compares, from two to eight.
+    pub choices: u8,
 }
 
 /// Where none is said: long enough to remember a slow answer over a few quick ones, short enough to notice within ten
@@ -95,6 +98,7 @@ impl From<PolicyKind> for PolicySettings {
             table_size: Maglev::SIZE,
             bounded_load_percent: None,
             decay: DECAY,
+            choices: 2,
         }
     }
 }
