@@ -19,6 +19,8 @@ pub struct ServiceSettings {
     pub policy: PolicySettings,
     /// What of a request is its key; `None` where the policy places by none.
     pub hash_key: Option<HashKey>,
+    /// The path that load probes ask for; `None` where the policy sends none.
+    pub load_probe: Option<String>,
     /// Its endpoints in written order.
     pub endpoints: Vec<EndpointSettings>,
     /// Where more of its endpoints come from, in written order; with none, `endpoints` are all.

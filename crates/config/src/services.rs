@@ -57,10 +57,11 @@ pub(crate) fn service(name: String, fields: &Fields<'_>) -> ServiceSettings {
     check_sources(fields);
     let endpoints = endpoints::read(fields, &format!("the service \"{name}\""), ENDPOINTS_MAX);
     check_traffic(&name, fields, &endpoints);
-    let (policy, hash_key) = policy::read(fields);
+    let policy = policy::read(fields);
     ServiceSettings {
-        policy,
-        hash_key,
+        policy: policy.settings,
+        hash_key: policy.hash_key,
+        load_probe: policy.load_probe,
         endpoints,
         discovery: discovery(fields),
         health: health::read(fields, http2),

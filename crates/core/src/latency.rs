@@ -119,6 +119,22 @@ impl Latency {
         let _ = self.0.compare_exchange(before, after, Relaxed, Relaxed);
     }
 
+    /// Moves what is left of the estimate towards an observation by this share of the distance; the first begins at zero.
+    pub(crate) fn lean(&self, towards: Duration, share: f32, now: Instant, decay: Duration) {
+        let (before, fade) = (self.0.load(Relaxed), Fade::new(decay));
+        let left =
+            Estimate::unpack(before).map_or(0.0, |estimate| estimate.micros * fade.kept(estimate.age(now)));
+        let towards = towards.min(LONGEST).as_nanos() as f32 / 1_000.0;
+        let micros = (left + (towards - left) * share).max(f32::MIN_POSITIVE);
+        let _ =
+            self.0.compare_exchange(before, Estimate { micros, tick: tick(now) }.pack(), Relaxed, Relaxed);
+    }
+
+    /// Whether there was an observation.
+    pub(crate) fn is_any(&self) -> bool {
+        self.0.load(Relaxed) != NONE
+    }
+
     /// What is left of the estimate; `None` before the first observation.
     pub(crate) fn read(&self, now: Instant, fade: Fade) -> Option<Reading> {
         let estimate = Estimate::unpack(self.0.load(Relaxed))?;

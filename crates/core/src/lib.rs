@@ -29,6 +29,7 @@ mod health;
 mod in_flight;
 mod latency;
 mod live;
+mod load_pool;
 mod placement;
 mod policy;
 mod routing;
@@ -46,6 +47,7 @@ pub use endpoint::{Address, Endpoint};
 pub use health::{ProbeDue, ProbeSettings, Verdict};
 pub use in_flight::{FailureClass, InFlight, Outcome};
 pub use live::Live;
+pub use load_pool::{LoadPool, LoadReport};
 pub use placement::Layout;
 pub use policy::{CHOICES_MAX, PolicyKind, PolicySettings};
 pub use routing::{

@@ -4,12 +4,13 @@
 //! lowest priority level that has one; it neither blocks nor allocates, and its work is bounded by the
 //! constants below. Limits: zones and limits of an endpoint's own are not tested.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cluster::Load;
 use crate::policy::{Candidate, Facts, Policy};
-use crate::{Draw, Endpoint, Instant, Live, PolicyKind, PolicySettings, Ticket};
+use crate::{Draw, Endpoint, Instant, Live, LoadPool, PolicyKind, PolicySettings, Ticket};
 
 /// How often a candidate that was tried already is drawn again by the policy. Four: with half of the weight
 /// tried, 31 of 32 picks still come from the policy itself.
@@ -98,6 +99,8 @@ pub struct PickRequest<'a> {
     pub ticket: u64,
     /// The present, for policies that look at latencies.
     pub now: Instant,
+    /// What load probes told whoever asks, for `prequal`.
+    pub pool: Option<&'a RefCell<LoadPool>>,
 }
 
 /// Why there is no pick.

@@ -66,6 +66,7 @@ fn threads_share_a_snapshot_and_leave_nothing_in_flight() {
             PolicyKind::P2c
             | PolicyKind::LeastRequest
             | PolicyKind::PeakEwma
+            | PolicyKind::Prequal
             | PolicyKind::RingHash
             | PolicyKind::Maglev
             | PolicyKind::Rendezvous => {

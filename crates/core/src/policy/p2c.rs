@@ -49,18 +49,17 @@ pub(super) fn compile(plan: &Plan<'_>) -> Box<dyn Policy> {
 
 impl Policy for P2c {
     fn choose(&self, _: &Facts<'_>, _: &PickRequest<'_>, draw: &mut Draw) -> MemberIndex {
-        let (first, second) = self.rivals.draw_two(draw);
-        let best = if self.choices == 2 {
-            lesser(&self.rivals.all[first], &self.rivals.all[second])
-        } else {
-            self.best_of_more(first, second, draw)
-        };
-        best.index
+        if self.choices == 2 {
+            let (first, second) = self.rivals.draw(draw);
+            return lesser(first, second).index;
+        }
+        self.best_of_more(draw).index
     }
 }
 
 impl P2c {
-    fn best_of_more(&self, first: usize, second: usize, draw: &mut Draw) -> &Rival {
+    fn best_of_more(&self, draw: &mut Draw) -> &Rival {
+        let (first, second) = self.rivals.draw_two(draw);
         let mut drawn = [first; CHOICES_MAX as usize];
         drawn[1] = second;
         let all = &self.rivals.all;
@@ -74,7 +73,7 @@ impl P2c {
 }
 
 /// The less loaded one, the former where both are alike.
-fn lesser<'a>(first: &'a Rival, second: &'a Rival) -> &'a Rival {
+pub(super) fn lesser<'a>(first: &'a Rival, second: &'a Rival) -> &'a Rival {
     let load = |rival: &Rival| u64::from(rival.live.in_flight());
     // a / w <= b / v without the division; both sides fit, being products of 32-bit numbers.
     let first_wins = load(first) * u64::from(second.weight) <= load(second) * u64::from(first.weight);
@@ -99,6 +98,11 @@ impl Rivals {
     pub(super) fn draw(&self, draw: &mut Draw) -> (&Rival, &Rival) {
         let (first, second) = self.draw_two(draw);
         (&self.all[first], &self.all[second])
+    }
+
+    /// One of them.
+    pub(super) fn draw_one(&self, draw: &mut Draw) -> &Rival {
+        &self.all[self.draw_other(&[], draw)]
     }
 
     fn draw_two(&self, draw: &mut Draw) -> (usize, usize) {

@@ -16,9 +16,6 @@ use super::{Facts, Plan, Policy};
 use crate::latency::Fade;
 use crate::{Draw, Instant, MemberIndex, PickRequest};
 
-/// The cost of a member whose first answer is out: more than any estimate.
-const UNKNOWN: f32 = 1e30;
-
 #[derive(Debug)]
 struct PeakEwma {
     rivals: Rivals,
@@ -36,12 +33,7 @@ pub(super) fn compile(plan: &Plan<'_>) -> Box<dyn Policy> {
 impl PeakEwma {
     fn cost(&self, rival: &Rival, now: Instant) -> f32 {
         let in_flight = rival.live.in_flight() as f32 * self.mean / rival.weight as f32;
-        match rival.live.latency(now, self.fade) {
-            Some(reading) if reading.is_forgotten && in_flight == 0.0 => 0.0,
-            Some(reading) => reading.micros * (in_flight + 1.0),
-            None if in_flight == 0.0 => 0.0,
-            None => UNKNOWN * (in_flight + 1.0),
-        }
+        rival.live.expected_micros(now, self.fade) * (in_flight + 1.0)
     }
 }
 

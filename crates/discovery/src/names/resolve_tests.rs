@@ -14,6 +14,7 @@ fn service(name: &str, endpoints: Vec<EndpointSettings>) -> ServiceSettings {
         name: name.to_owned(),
         policy: PolicyKind::P2c.into(),
         hash_key: None,
+        load_probe: None,
         endpoints,
         discovery: Vec::new(),
         health: Vec::new(),

@@ -11,6 +11,7 @@ use super::End;
 use super::attempt::{Answered, Upload};
 use super::forward::Call;
 use crate::heads::{self, ResponseShape};
+use crate::load_probes;
 use crate::pump::{Pump, PumpError};
 use crate::refusal::{ErrorCode, Refusal, write_grpc_status};
 use crate::upstream::Upstream;
@@ -159,6 +160,9 @@ impl Call<'_> {
         self.record.status = response.status;
         if let Some(call) = &mut self.record.grpc {
             call.note_head(response, head);
+        }
+        if let (true, Some((view, index))) = (self.service.hears_load, &self.record.endpoint) {
+            load_probes::hear(self.generation, self.place, view, *index, response, head);
         }
         let (429 | 503) = response.status else { return };
         let wish = response.find(HeaderId::RetryAfter, head);
