@@ -35,6 +35,53 @@ fn envoy_s_ring_comes_out() {
     assert_eq!(found, expected);
 }
 
+/// Envoy's ring of host names, as its tests keep it.
+#[test]
+fn envoy_s_ring_of_other_names_comes_out() {
+    let names: Vec<String> = (90..96).map(|name: u32| name.to_string()).collect();
+    let mut points = envoy(&nodes(&names, &[1; 6]), 12.0);
+    points.sort();
+    let expected = [
+        (1_975_508_444_536_362_413, 5),
+        (2_376_063_919_839_173_711, 5),
+        (2_386_806_903_309_390_596, 3),
+        (6_749_904_478_991_551_885, 4),
+        (6_803_900_775_736_438_537, 3),
+        (7_225_015_537_174_310_577, 2),
+        (8_787_465_352_164_086_522, 0),
+        (11_282_020_843_382_717_940, 2),
+        (13_723_418_369_486_627_818, 1),
+        (13_776_502_110_861_797_421, 0),
+        (14_338_313_586_354_474_791, 1),
+        (15_364_271_037_087_512_980, 4),
+    ];
+    let found: Vec<_> = points.iter().map(|point| (point.at, point.node)).collect();
+    assert_eq!(found, expected);
+}
+
+/// What libketama's `ketama_test` prints for its sample of servers, whose digest its `test.sh` knows.
+#[test]
+fn libketama_s_million_keys_come_out() {
+    use md5::{Digest as _, Md5};
+    let names: Vec<String> = (1..9).map(|n| format!("10.0.1.{n}:11211")).collect();
+    let weights = [600, 300, 200, 350, 1_000, 800, 950, 100];
+    let ring = Ring::new(Layout::Ketama, &nodes(&names, &weights));
+    let (mut digest, mut lines) = (Md5::new(), String::from("\n"));
+    for key in 0..1_000_000 {
+        let hash = Layout::Ketama.hash(key.to_string().as_bytes());
+        let point = ring.index.find(hash);
+        let (at, name) = (ring.index.places()[point], &names[ring.index.node(point) as usize]);
+        writeln!(lines, "{hash} {at} {name}").unwrap();
+        if lines.len() > 1 << 20 {
+            digest.update(&lines);
+            lines.clear();
+        }
+    }
+    digest.update(&lines);
+    let hex: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, "5672b131391f5aa2b280936aec1eea74");
+}
+
 /// As nginx 1.22 answers.
 #[test]
 fn nginx_s_ring_comes_out() {
