@@ -4,6 +4,7 @@
 //! that what is looked up is not always in the nearest cache and branches cannot be learnt. Picks alone are timed, without
 //! their guards. Runs in the harness's own program, which is optimised and counts allocations.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,8 +13,8 @@ use std::thread;
 use std::time::Duration;
 
 use isobar_core::{
-    Address, Cluster, ClusterSettings, Draw, Edit, Endpoint, Found, InFlight, Layout, MemberIndex, Outcome,
-    PickRequest, PolicyKind, PolicySettings, Snapshot, SourceSet,
+    Address, Cluster, ClusterSettings, Draw, Edit, Endpoint, Found, InFlight, Layout, LoadPool, MemberIndex,
+    Outcome, PickRequest, PolicyKind, PolicySettings, Snapshot, SourceSet,
 };
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
@@ -91,9 +92,10 @@ fn row(subject: &Subject, n: u32, allocations: fn() -> u64) -> Value {
     let snapshot = cluster.snapshot();
     let guards = occupy(&snapshot, n);
     let ns = THREADS.map(|threads| pick_ns(&snapshot, threads));
+    let mut picker = Picker::new(1);
     let before = allocations();
     for _ in 0..PICKS_FIRST {
-        pick(&snapshot, &mut Picker::new(1));
+        pick(&snapshot, &mut picker);
     }
     let allocated = allocations() - before;
     drop(guards);
@@ -146,13 +148,14 @@ fn occupy(snapshot: &Snapshot, n: u32) -> Vec<InFlight<&Snapshot>> {
 /// What a worker has for its picks.
 struct Picker {
     draw: Draw,
+    pool: RefCell<LoadPool>,
     key: u64,
     now: u64,
 }
 
 impl Picker {
     fn new(seed: u64) -> Self {
-        Self { draw: Draw::new(seed), key: seed, now: BEGIN.0 }
+        Self { draw: Draw::new(seed), pool: RefCell::default(), key: seed, now: BEGIN.0 }
     }
 }
 
@@ -163,6 +166,7 @@ fn pick(snapshot: &Snapshot, picker: &mut Picker) {
         key: Some(picker.key),
         ticket: snapshot.ticket().take(),
         now: isobar_core::Instant(picker.now),
+        pool: Some(&picker.pool),
         ..Default::default()
     };
     let picked = black_box(snapshot.pick(&request, &mut picker.draw));
@@ -211,7 +215,8 @@ fn update_ms(cluster: &mut Cluster, n: u32) -> f64 {
         let begun = thread_ns();
         let edited = cluster.edit(edit, BEGIN);
         assert!(edited.is_ok() && cluster.take_change(), "an endpoint that is there can be drained");
-        black_box(cluster.snapshot());
+        // Dropped later: the proxy does that elsewhere as well.
+        let _snapshot = black_box(cluster.snapshot());
         let ms = (thread_ns() - begun) / 1e6;
         while cluster.poll_event().is_some() {}
         ms

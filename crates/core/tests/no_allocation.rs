@@ -6,10 +6,12 @@ mod common;
 #[path = "common/counting.rs"]
 mod counting;
 
+use std::cell::RefCell;
+
 use common::cluster;
 use isobar_core::{
-    Draw, HostPattern, InFlight, Instant, MemberIndex, Outcome, PathRule, PickRequest, PolicyKind,
-    PolicySettings, RequestView, RouteMatch, RouteTable, SplitTable,
+    Draw, HostPattern, InFlight, Instant, LoadPool, LoadReport, MemberIndex, Outcome, PathRule, PickRequest,
+    PolicyKind, PolicySettings, RequestView, RouteMatch, RouteTable, SplitTable,
 };
 
 fn allocations_of(work: impl FnOnce()) -> u64 {
@@ -34,10 +36,11 @@ fn a_pick_and_its_guard_allocate_nothing() {
     let plain = PolicyKind::ALL.into_iter().map(PolicySettings::from);
     let bounded = plain.clone().filter(|policy| policy.kind.is_keyed());
     let bounded = bounded.map(|policy| PolicySettings { bounded_load_percent: Some(101), ..policy });
-    for policy in plain.chain(bounded) {
+    let probed = PolicySettings { load_probes: true, ..PolicyKind::Prequal.into() };
+    for policy in plain.chain(bounded).chain([probed]) {
         for members in shapes {
             let snapshot = cluster(policy, members).snapshot();
-            let mut draw = Draw::new(1);
+            let (mut draw, pool) = (Draw::new(1), RefCell::new(LoadPool::default()));
             // A worker's counts of an endpoint are allocated at its first attempt there, once.
             for index in (0..members.len() as u32).map(MemberIndex) {
                 InFlight::start(&snapshot, index, 0, Instant(0)).finish(Outcome::Success);
@@ -50,9 +53,15 @@ fn a_pick_and_its_guard_allocate_nothing() {
                         key: (round % 3 > 0).then_some(round as u64),
                         tried: &tried[..round % tried.len()],
                         ticket: snapshot.ticket().take(),
+                        pool: Some(&pool),
                         ..Default::default()
                     };
-                    if let Ok(index) = snapshot.pick(&request, &mut draw) {
+                    let picked = snapshot.pick(&request, &mut draw);
+                    while let Some(due) = pool.borrow_mut().take_due() {
+                        let report = LoadReport::default();
+                        pool.borrow_mut().learn(&snapshot, due, report, Instant(0), &mut draw);
+                    }
+                    if let Ok(index) = picked {
                         InFlight::start(&snapshot, index, 0, Instant(0)).finish(Outcome::Success);
                     }
                 }

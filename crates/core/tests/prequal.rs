@@ -34,6 +34,14 @@ struct Server {
 }
 
 impl Server {
+    /// When a request that comes now is answered.
+    fn serve(&mut self, world: &World, place: usize, now: u64, nature: &mut Draw) -> u64 {
+        let free = self.free.iter_mut().min().unwrap();
+        let service = exponential(nature) * (world.service_ms)(place, now) * MILLI as f64;
+        *free = now.max(*free) + service as u64;
+        *free
+    }
+
     /// As in the paper: the median latency of those that came to about as many requests in flight as there are now.
     fn report(&self) -> LoadReport {
         let mut near: Vec<(u32, u64)> = self.latencies.iter().copied().collect();
@@ -133,17 +141,10 @@ fn run(policy: PolicySettings, world: &World) -> Course {
         let index = snapshot.pick(&request, &mut draw).unwrap();
         let place = index.0 as usize;
         course.counts[(now / (1_000 * MILLI)) as usize][place] += 1.0;
-        let server = &mut servers[place];
         let failed = (world.fails)(place, now);
-        let end = if failed {
-            now + MILLI / 10
-        } else {
-            let free = server.free.iter_mut().min().unwrap();
-            let service = exponential(&mut nature) * (world.service_ms)(place, now) * MILLI as f64;
-            *free = now.max(*free) + service as u64;
-            *free
-        };
-        server.n_in_flight += 1;
+        let end =
+            if failed { now + MILLI / 10 } else { servers[place].serve(world, place, now, &mut nature) };
+        servers[place].n_in_flight += 1;
         ends.push(Reverse((end, guards.len(), place)));
         let guard = InFlight::start(snapshot, index, 0, Instant(now));
         guards.push(Some((guard, failed, servers[place].n_in_flight - 1)));

@@ -198,20 +198,21 @@ async fn answer(stream: &mut Stream, buffer: &mut Buffer) -> io::Result<(LoadRep
 async fn skip_body(stream: &mut Stream, buffer: &mut Buffer, framing: Framing) -> io::Result<bool> {
     let (mut body, mut n_left) = (BodyDecoder::new(framing), BODY_MAX);
     loop {
-        let n = match body.decode(buffer.filled()).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))? {
-            BodyStep::Done { consumed } => {
-                buffer.consume(consumed);
-                return Ok(true);
-            }
-            BodyStep::Data { end, .. } => end,
-            BodyStep::NeedMore { consumed } => consumed,
-        };
+        let (n, needs_more) =
+            match body.decode(buffer.filled()).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))? {
+                BodyStep::Done { consumed } => {
+                    buffer.consume(consumed);
+                    return Ok(true);
+                }
+                BodyStep::Data { end, .. } => (end, false),
+                BodyStep::NeedMore { consumed } => (consumed, true),
+            };
         buffer.consume(n);
         if n_left <= n || framing == Framing::UntilClose {
             return Ok(false);
         }
         n_left -= n;
-        if buffer.is_empty() && !body.is_done() {
+        if needs_more {
             read(stream, buffer).await?;
         }
     }
