@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use isobar_tests::keyed::isobar;
-use isobar_tests::{Isobar, Load, Origin, wait_up_to};
+use isobar_tests::{Isobar, Load, Origin, one_service, wait_up_to};
 
 const PROBED: &str = "{ name = \"prequal\", probe = \"/load\" }";
 const NOT_PROBED: &str = "\"prequal\"";
@@ -96,6 +96,23 @@ fn load_probes_are_no_requests_and_their_connections_are_kept() {
     let n_connections = a.n_connections() + b.n_connections();
     assert!(n_connections < 20, "{n_connections} connections");
     assert!(a.heads().iter().any(|head| head.to_ascii_lowercase().contains("\r\nhost: 127.0.0.1")));
+}
+
+#[test]
+fn load_probes_go_over_http2_where_endpoints_speak_it() {
+    let busy = ["a", "b"].map(|name| Arc::new(AtomicBool::new(name == "a")));
+    let [a, b] = [("a", 0), ("b", 1)].map(|(name, place)| origin(name, Tells::InProbes, &busy[place]));
+    // Proxies before them, which speak it.
+    let [before_a, before_b] = [&a, &b].map(|origin| Isobar::start(&one_service(&[origin.address], "", "")));
+    let addresses = [before_a.listener("web"), before_b.listener("web")];
+    let service = one_service(&addresses, "", "protocol = \"h2\"");
+    let isobar = Isobar::start(&service.replace("\"round-robin\"", PROBED));
+    let load = Load::on(isobar.listener("web"));
+    wait_for_share(&load, "a", "the busy one to be left alone", |share| share <= 1.0 / 6.0);
+    for origin in [&a, &b] {
+        assert!(origin.heads().iter().any(|head| head.starts_with("GET /load ")));
+    }
+    load.end_without_failure();
 }
 
 #[test]
