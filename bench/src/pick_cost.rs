@@ -164,7 +164,7 @@ fn pick(snapshot: &Snapshot, picker: &mut Picker) {
     picker.now += STEP_NS;
     let request = PickRequest {
         key: Some(picker.key),
-        ticket: snapshot.ticket().take(),
+        ticket: snapshot.take_ticket(),
         now: isobar_core::Instant(picker.now),
         pool: Some(&picker.pool),
         ..Default::default()

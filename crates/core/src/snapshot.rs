@@ -95,7 +95,7 @@ pub struct PickRequest<'a> {
     pub key: Option<u64>,
     /// Members of this snapshot that the request has tried.
     pub tried: &'a [MemberIndex],
-    /// Taken from [`Snapshot::ticket`], one for each attempt.
+    /// Taken by [`Snapshot::take_ticket`], one for each attempt.
     pub ticket: u64,
     /// The present, for policies that look at latencies.
     pub now: Instant,
@@ -184,9 +184,10 @@ impl Snapshot {
         &self.members[index.0 as usize]
     }
 
-    /// The cluster's ticket, shared by all its snapshots.
-    pub fn ticket(&self) -> &Ticket {
-        &self.ticket
+    /// The next number of the cluster's sequence, which all its snapshots share; zero where the policy goes by none, so
+    /// that its picks write nothing that other workers write.
+    pub fn take_ticket(&self) -> u64 {
+        if self.policy.kind == PolicyKind::RoundRobin { self.ticket.take() } else { 0 }
     }
 
     /// What is in flight in the cluster, shared by all its snapshots.

@@ -52,7 +52,7 @@ fn a_pick_and_its_guard_allocate_nothing() {
                     let request = PickRequest {
                         key: (round % 3 > 0).then_some(round as u64),
                         tried: &tried[..round % tried.len()],
-                        ticket: snapshot.ticket().take(),
+                        ticket: snapshot.take_ticket(),
                         pool: Some(&pool),
                         ..Default::default()
                     };

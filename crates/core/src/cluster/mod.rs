@@ -27,7 +27,7 @@ pub use losses::{LOSS_GRACE, LOSS_PERCENT_MAX};
 
 use crate::health::{Health, ProbeDue, ProbeSettings, Verdict};
 use crate::{Bell, Endpoint, EndpointState, Instant, Live, Member, PolicySettings, Snapshot, Ticket};
-use edit::{Overlaid, Overlay};
+use edit::{Ids, Overlaid, Overlay};
 use losses::Losses;
 use rotation::Rotation;
 
@@ -272,8 +272,8 @@ impl Cluster {
     /// The endpoints that there should be, each with the name of its source; losses by duplication are told.
     fn wanted(&mut self) -> Vec<(Overlaid, Arc<str>)> {
         let mut duplicates = BTreeSet::new();
-        let ids = self.sources.iter().flat_map(|source| &source.found).map(|found| found.endpoint.id.clone());
-        let named: BTreeSet<Arc<str>> = ids.collect();
+        let ids = self.sources.iter().flat_map(|source| &source.found).map(|found| &*found.endpoint.id);
+        let named: Ids<'_> = ids.collect();
         let n_found = self.sources.iter().map(|source| source.found.len()).sum();
         let mut wanted = Vec::with_capacity(n_found);
         // Ids are told apart one by one only where some are named twice.

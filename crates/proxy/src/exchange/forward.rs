@@ -230,7 +230,7 @@ impl Call<'_> {
             let request = PickRequest {
                 key: self.record.key,
                 tried: tried.as_slice(),
-                ticket: view.ticket().take(),
+                ticket: view.take_ticket(),
                 now,
                 pool: self.service.hears_load.then_some(&self.cluster.loads.pool),
             };
