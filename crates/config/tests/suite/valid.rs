@@ -110,7 +110,7 @@ fn the_fullest_sample_becomes_what_it_says() {
     assert_eq!(settings.access_log, Some(log));
     let networks: Vec<String> = settings.runtime.trusted_proxies.iter().map(ToString::to_string).collect();
     assert_eq!(networks, ["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32"]);
-    let [item, cart, home, gone] = &settings.routes[..] else { panic!("{:?}", settings.routes) };
+    let [item, cart, home, gone, _] = &settings.routes[..] else { panic!("{:?}", settings.routes) };
     let text = |text: &str| text.to_owned();
     let pattern = |text: &str| Pattern::new(text).unwrap();
     let header = |name: &str, test| HeaderRule { name: name.to_owned(), test };
