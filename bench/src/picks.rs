@@ -38,7 +38,7 @@ pub fn run_picks(plan: &PicksPlan) -> Result<String, BenchError> {
     let mut text = format!("# Cost of picks, {}\n\n{}.\n\n", machine.date, machine.line());
     let _ = writeln!(
         text,
-        "Processor time, medians of {ROUNDS} rounds. Endpoints differ in latency and in requests in flight, keys are spread; a pick is timed \
+        "Processor time, best of {ROUNDS} rounds. Endpoints differ in latency and in requests in flight, keys are spread; a pick is timed \
          without its guard. A change is an endpoint that begins or ends to drain, until the snapshot that knows it is compiled.\n"
     );
     table(&mut text, "Nanoseconds per pick, one thread", &rows, |row| row["ns"][0].as_f64(), 1);
