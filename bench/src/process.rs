@@ -40,8 +40,13 @@ pub(crate) struct Running {
 
 /// A command that will run pinned to `core` and die with the thread that starts it.
 pub(crate) fn pinned(core: u32, program: impl AsRef<OsStr>) -> Command {
+    pinned_to(&core.to_string(), program)
+}
+
+/// The same on several cores, as `taskset` lists them.
+pub(crate) fn pinned_to(cores: &str, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "TERM", "taskset", "-c", &core.to_string()]).arg(program);
+    command.args(["--pdeathsig", "TERM", "taskset", "-c", cores]).arg(program);
     command
 }
 

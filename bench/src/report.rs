@@ -88,7 +88,8 @@ fn idle_row(text: &mut String, one: &IdleSeries, connections: u32) -> Value {
     }
 }
 
-fn write_both(
+/// Writes a report in both forms as `stem` in `folder`.
+pub(crate) fn write_both(
     layout: &Layout,
     folder: &Path,
     stem: &str,

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use isobar_bench::{BASELINE, Binaries, Front, IdlePlan, Plan, Suite, Workload, peer_names, run, run_idle};
+use isobar_bench::{
+    BASELINE, Binaries, Front, IdlePlan, PicksPlan, Plan, SpreadPlan, Suite, Workload, peer_names, run,
+    run_idle, run_picks, run_spread,
+};
 
 /// Arguments of `cargo xtask bench`.
 #[derive(Debug, Args)]
@@ -34,6 +37,37 @@ enum What {
     ///
     /// Example: cargo xtask bench idle --connections 1000
     Idle(IdleArgs),
+    /// Nanoseconds per pick and milliseconds per change of an endpoint, by policy and number of endpoints.
+    ///
+    /// Example: cargo xtask bench picks --policies p2c,ring-hash
+    Picks(PicksArgs),
+    /// Wall time and latencies by policy where instances differ a thousandfold in speed: about six minutes.
+    ///
+    /// Example: cargo xtask bench spread --policies round-robin,peak-ewma
+    Spread(SpreadArgs),
+}
+
+#[derive(Debug, Args)]
+struct SpreadArgs {
+    /// Policies to measure; all by default.
+    #[arg(long, value_delimiter = ',')]
+    policies: Vec<String>,
+    /// Measure this binary instead of building one.
+    #[arg(long)]
+    isobar: Option<PathBuf>,
+    /// Write the reports to bench/results instead of target/bench-run.
+    #[arg(long)]
+    keep: bool,
+}
+
+#[derive(Debug, Args)]
+struct PicksArgs {
+    /// Policies to measure; all by default.
+    #[arg(long, value_delimiter = ',')]
+    policies: Vec<String>,
+    /// Write the reports to bench/results instead of target/bench-run.
+    #[arg(long)]
+    keep: bool,
 }
 
 #[derive(Debug, Args)]
@@ -97,6 +131,14 @@ pub(crate) fn run_bench(args: &BenchArgs) -> Result<(), String> {
         What::H2(args) => (Suite::H2, args),
         What::Grpc(args) => (Suite::Grpc, args),
         What::Idle(args) => return print(run_idle(&idle_plan(args))),
+        What::Spread(args) => {
+            let binaries = Binaries { isobar: args.isobar.clone(), baseline: None };
+            let policies = args.policies.clone();
+            return print(run_spread(&SpreadPlan { policies, binaries, keep: args.keep }));
+        }
+        What::Picks(args) => {
+            return print(run_picks(&PicksPlan { policies: args.policies.clone(), keep: args.keep }));
+        }
     };
     print(run(&plan(suite, args)?))
 }

@@ -139,9 +139,6 @@ fn check_endpoints(endpoints: &[AddressText], errors: &mut Vec<String>) {
 
 fn unknown_policy(name: &str) -> String {
     let names: Vec<&str> = PolicyKind::ALL.iter().map(|policy| policy.name()).collect();
-    if let Some(instead) = keys::policy_later(name) {
-        return format!("--policy {name} is not available in this version ({instead})");
-    }
     match nearest(name, names.iter().copied()) {
         Some(near) => format!("--policy {name}: there is no such policy (did you mean {near}?)"),
         None => format!("--policy {name}: there is no such policy (use {})", names.join(", ")),

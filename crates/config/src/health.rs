@@ -66,7 +66,7 @@ fn probe(fields: &Fields<'_>, http2: bool) -> ProbeKind {
     let (path, service) = (fields.text("http"), fields.text("grpc"));
     let (status, host) = (statuses(fields), fields.text("host"));
     if let Some(path) = &path {
-        check_target(cx, path);
+        check_target(cx, path, "a probe");
     }
     if let Some(host) = &host {
         check_authority(cx, "health.host", host, "the endpoint's address is sent");
@@ -138,8 +138,8 @@ fn check_nothing(fields: &Fields<'_>) {
     fields.cx.reports.add(finding.help("add a path, such as http = \"/healthz\"").echo(Echo::Missing));
 }
 
-/// What stands in the request line of a probe (RFC 9112, section 3.2.1).
-fn check_target(cx: &Context<'_>, path: &Placed<String>) {
+/// Reports what cannot stand in the request line of a probe of this kind (RFC 9112, section 3.2.1).
+pub(crate) fn check_target(cx: &Context<'_>, path: &Placed<String>, of: &str) {
     let text = &path.value;
     let (problem, help) = if !text.starts_with('/') {
         ("does not begin with \"/\"", format!("write \"/{text}\""))
@@ -151,7 +151,7 @@ fn check_target(cx: &Context<'_>, path: &Placed<String>) {
     } else {
         return;
     };
-    let message = format!("the path \"{text}\" of a probe {problem}");
+    let message = format!("the path \"{text}\" of {of} {problem}");
     cx.reports.add(Diagnostic::error(&path.place, message).help(help));
 }
 

@@ -9,6 +9,7 @@ use crate::diagnose::Diagnostic;
 use crate::document::{Node, Value};
 use crate::fields::{Context, Fields};
 use crate::headers::is_token;
+use crate::health::check_target;
 use crate::keys::{POLICIES, TABLE_SIZE_MAX};
 use crate::mistakes::{choose, text_of};
 use crate::place::Placed;
@@ -19,41 +20,61 @@ use crate::suggest::nearest;
 const KEYS: [&str; 6] = ["client-ip", "header:NAME", "cookie:NAME", "query:NAME", "path", "host"];
 
 /// Options, and the policies that each belongs to.
-const OPTIONS: [(&str, &[PolicyKind]); 5] = [
+const OPTIONS: [(&str, &[PolicyKind]); 7] = [
     ("key", &[PolicyKind::RingHash, PolicyKind::Maglev, PolicyKind::Rendezvous]),
     ("layout", &[PolicyKind::RingHash, PolicyKind::Maglev]),
     ("bounded_load", &[PolicyKind::RingHash, PolicyKind::Maglev, PolicyKind::Rendezvous]),
     ("table_size", &[PolicyKind::Maglev]),
-    ("decay", &[PolicyKind::PeakEwma]),
+    ("decay", &[PolicyKind::PeakEwma, PolicyKind::Prequal]),
+    ("choices", &[PolicyKind::P2c]),
+    ("probe", &[PolicyKind::Prequal]),
 ];
 
-/// The policy of a service, and what it hashes where it places by a key.
-pub(crate) fn read(service: &Fields<'_>) -> (PolicySettings, Option<HashKey>) {
+/// The policy of a service, with what does not decide but belongs to it.
+pub(crate) struct Policy {
+    pub(crate) settings: PolicySettings,
+    /// What it hashes, where it places by a key.
+    pub(crate) hash_key: Option<HashKey>,
+    /// The path that load probes ask for, where there are any.
+    pub(crate) load_probe: Option<String>,
+}
+
+/// Reads the policy of a service.
+pub(crate) fn read(service: &Fields<'_>) -> Policy {
     let cx = service.cx;
-    let Some(node) = service.node("policy") else { return settled(PolicySettings::default(), None) };
+    let Some(node) = service.node("policy") else { return settled(PolicySettings::default(), None, None) };
     let Value::Table(_) = &node.value else {
         let name = service.spec.key("policy").and_then(|key| text_of(cx, node, &key.kind, "policy"));
-        return settled(kind(cx, name).unwrap_or_default().into(), None);
+        return settled(kind(cx, name).unwrap_or_default().into(), None, None);
     };
     let fields = service.table("policy");
     // Without a name that is known nothing can be said about what belongs to it.
-    let Some(kind) = kind(cx, fields.text("name")) else { return settled(PolicySettings::default(), None) };
+    let Some(kind) = kind(cx, fields.text("name")) else {
+        return settled(PolicySettings::default(), None, None);
+    };
     check_options(&fields, kind);
     let mut settings = PolicySettings::from(kind);
     settings.layout = layout(&fields, kind);
     settings.table_size = table_size(&fields);
     settings.decay = fields.duration("decay");
+    settings.choices = fields.integer("choices") as u8;
+    let load_probe = fields.text("probe");
+    if let Some(path) = &load_probe {
+        check_target(cx, path, "a load probe");
+    }
+    settings.load_probes = load_probe.is_some();
     settings.bounded_load_percent =
         fields.number("bounded_load").map(|factor| (factor * 100.0).round() as u32);
     if settings.layout == Layout::Haproxy {
         check_numbers(service);
     }
     let key = fields.text("key").and_then(|text| key(cx, &text));
-    settled(settings, key)
+    settled(settings, key, load_probe.map(|path| path.value))
 }
 
-fn settled(policy: PolicySettings, key: Option<HashKey>) -> (PolicySettings, Option<HashKey>) {
-    (policy, policy.kind.is_keyed().then(|| key.unwrap_or(HashKey::ClientIp)))
+fn settled(settings: PolicySettings, key: Option<HashKey>, load_probe: Option<String>) -> Policy {
+    let hash_key = settings.kind.is_keyed().then(|| key.unwrap_or(HashKey::ClientIp));
+    Policy { settings, hash_key, load_probe }
 }
 
 fn kind(cx: &Context<'_>, name: Option<Placed<String>>) -> Option<PolicyKind> {

@@ -23,6 +23,8 @@ pub struct ServiceSettings {
     pub weights: WeightSettings,
     /// The port of the agents beside its endpoints; `Some` where `weights` says how often they are asked.
     pub agent_port: Option<u16>,
+    /// The path that load probes ask for; `None` where the policy sends none.
+    pub load_probe: Option<String>,
     /// Its endpoints in written order.
     pub endpoints: Vec<EndpointSettings>,
     /// Where more of its endpoints come from, in written order; with none, `endpoints` are all.

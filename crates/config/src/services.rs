@@ -64,11 +64,12 @@ pub(crate) fn service(name: String, fields: &Fields<'_>, runtime: &RuntimeSettin
     check_sources(fields);
     let endpoints = endpoints::read(fields, &format!("the service \"{name}\""), ENDPOINTS_MAX);
     check_traffic(&name, fields, &endpoints);
-    let (policy, hash_key) = policy::read(fields);
-    let (weights, agent_port) = weights::read(fields, policy.kind);
+    let policy = policy::read(fields);
+    let (weights, agent_port) = weights::read(fields, policy.settings.kind);
     ServiceSettings {
-        policy,
-        hash_key,
+        policy: policy.settings,
+        hash_key: policy.hash_key,
+        load_probe: policy.load_probe,
         weights,
         agent_port,
         endpoints,

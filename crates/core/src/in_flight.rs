@@ -7,10 +7,13 @@
 use std::ops::Deref;
 use std::time::Duration;
 
-use crate::{Instant, Live, LoadReport, Member, MemberIndex, Snapshot};
+use crate::{Instant, Live, LoadReport, Member, MemberIndex, PolicyKind, Snapshot};
 
 /// A failure counts as an answer that took so long (linkerd's default): one that fails fast looks slow.
 const FAILURE_PENALTY: Duration = Duration::from_secs(5);
+
+/// The part of the attempts of late that the last one is taken for, where failures are weighed by how many there are.
+const FAILURE_SHARE: f32 = 1.0 / 16.0;
 
 /// Longest wish to be left alone that is granted: what is asked for in hours is asked for by mistake.
 const RETRY_AFTER_MAX: Duration = Duration::from_mins(5);
@@ -137,6 +140,9 @@ impl<H: Deref<Target = Snapshot>> InFlight<H> {
     /// an answer took at least as long as it was waited for, which nobody told.
     fn estimate(&self, live: &Live, failed: bool, decay: Duration) {
         let answered = |latency: Duration| self.started.after(latency);
+        if self.holder.policy() == PolicyKind::Prequal {
+            self.penalise(live, failed, decay);
+        }
         match (failed, self.failed, self.latency) {
             // Whoever asks to be left alone is, also where its answer is no failure (429).
             (_, Some((now, retry_after)), _) if failed || !retry_after.is_zero() => {
@@ -147,6 +153,21 @@ impl<H: Deref<Target = Snapshot>> InFlight<H> {
             }
             (false, _, Some(latency)) => live.observe(latency, answered(latency), decay),
             (false, _, None) => {}
+        }
+    }
+}
+
+impl<H: Deref<Target = Snapshot>> InFlight<H> {
+    /// Takes what became of the attempt into what failures of the endpoint cost.
+    fn penalise(&self, live: &Live, failed: bool, decay: Duration) {
+        let now = |latency: Option<Duration>| self.started.after(latency.unwrap_or_default());
+        match self.failed {
+            Some((now, retry_after)) if !retry_after.is_zero() => {
+                live.penalise(FAILURE_PENALTY.max(retry_after), 1.0, now, decay);
+            }
+            Some((now, _)) if failed => live.penalise(FAILURE_PENALTY, FAILURE_SHARE, now, decay),
+            _ if failed => live.penalise(FAILURE_PENALTY, FAILURE_SHARE, now(self.latency), decay),
+            _ => live.penalise(Duration::ZERO, FAILURE_SHARE, now(self.latency), decay),
         }
     }
 }
@@ -188,9 +209,7 @@ impl<H: Deref<Target = Snapshot>> Drop for InFlight<H> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::{
-        Address, Cluster, ClusterSettings, Draw, Endpoint, Found, PickRequest, PolicyKind, SourceSet,
-    };
+    use crate::{Address, Cluster, ClusterSettings, Draw, Endpoint, Found, PickRequest, SourceSet};
     use std::rc::Rc;
 
     fn snapshot() -> Rc<Snapshot> {

@@ -29,6 +29,7 @@ mod in_flight;
 mod latency;
 mod level;
 mod live;
+mod load_pool;
 mod placement;
 mod policy;
 mod routing;
@@ -50,8 +51,9 @@ pub use endpoint::{Address, Endpoint};
 pub use health::{ProbeDue, ProbeSettings, Verdict};
 pub use in_flight::{FailureClass, InFlight, Outcome};
 pub use live::Live;
+pub use load_pool::{LoadPool, ProbeReport};
 pub use placement::Layout;
-pub use policy::{PolicyKind, PolicySettings};
+pub use policy::{CHOICES_MAX, PolicyKind, PolicySettings};
 pub use routing::{
     HeaderRule, HeaderTest, HostForm, HostPattern, PathRule, Pattern, RequestView, RouteMatch, RouteTable,
     SplitTable,

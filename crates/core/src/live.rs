@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::latency::Latency;
+use crate::latency::{Fade, Latency};
 use crate::shard::{EndpointCounts, Measures, Shard};
 use crate::weights::Slot;
 use crate::{Bell, Instant};
@@ -34,6 +34,8 @@ pub struct Live {
     connections: AtomicU32,
     /// Renewed only where a policy asks for it.
     latency: Latency,
+    /// What failures add to it, on average; likewise.
+    penalty: Latency,
     /// Draining or gone: connections to it are used up and not kept.
     leaving: AtomicBool,
     /// Latencies of successes are summed: weights come from them.
@@ -58,6 +60,7 @@ impl Live {
             alarm_at: AtomicU32::new(0),
             connections: AtomicU32::new(0),
             latency: Latency::default(),
+            penalty: Latency::default(),
             leaving: AtomicBool::new(false),
             measured: AtomicBool::new(false),
             connections_max: AtomicU32::new(0),
@@ -123,9 +126,31 @@ impl Live {
         debug_assert!(closed.is_ok(), "a connection was closed that had not been counted");
     }
 
-    /// The estimated latency in microseconds, faded until now, and how old it is; `None` before the first.
-    pub(crate) fn latency(&self, now: Instant, decay: Duration) -> Option<(f32, Duration)> {
-        self.latency.read(now, decay)
+    /// The latency that the next answer is expected to have, in microseconds: none where nothing is known and nothing in
+    /// flight, so that it will be known; more than any where the first answer is out.
+    pub(crate) fn expected_micros(&self, now: Instant, fade: Fade) -> f32 {
+        /// More than any estimate, and far from the greatest number.
+        const UNKNOWN: f32 = 1e30;
+        match self.latency.read(now, fade) {
+            Some(reading) if reading.is_forgotten && self.in_flight() == 0 => 0.0,
+            Some(reading) => reading.micros,
+            None if self.in_flight() == 0 => 0.0,
+            None => UNKNOWN,
+        }
+    }
+
+    /// What failures of late cost, in microseconds; none where there were none.
+    pub(crate) fn penalty_micros(&self, now: Instant, fade: Fade) -> f32 {
+        let reading = self.penalty.read(now, fade).filter(|reading| !reading.is_forgotten);
+        reading.map_or(0.0, |reading| reading.micros)
+    }
+
+    /// Takes an attempt into what failures cost: one that failed as such a latency, with this share of all of late.
+    pub(crate) fn penalise(&self, latency: Duration, share: f32, now: Instant, decay: Duration) {
+        // Nothing is written where nothing ever failed.
+        if !latency.is_zero() || self.penalty.is_any() {
+            self.penalty.lean(latency, share, now, decay);
+        }
     }
 
     /// Takes an observation into the estimate.

@@ -4,13 +4,14 @@
 //! from the levels' loads, and where the request has tried all of that one, it is the lowest that has another; it
 //! neither blocks nor allocates, and its work is bounded. Limits: limits of an endpoint's own are not tested.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cluster::{ClusterSettings, Load};
 use crate::level::Level;
 use crate::policy::{Candidate, Facts};
-use crate::{Draw, Endpoint, Instant, Live, PolicyKind, PolicySettings, Stickiness, Ticket};
+use crate::{Draw, Endpoint, Instant, Live, LoadPool, PolicyKind, PolicySettings, Stickiness, Ticket};
 
 /// What keeps an endpoint in or out of rotation.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -91,10 +92,12 @@ pub struct PickRequest<'a> {
     pub key: Option<u64>,
     /// Members of this snapshot that the request has tried.
     pub tried: &'a [MemberIndex],
-    /// Taken from [`Snapshot::ticket`], one for each attempt.
+    /// Taken by [`Snapshot::take_ticket`], one for each attempt.
     pub ticket: u64,
     /// The present, for policies that look at latencies.
     pub now: Instant,
+    /// What load probes told whoever asks, for `prequal`.
+    pub pool: Option<&'a RefCell<LoadPool>>,
 }
 
 /// Why there is no pick.
@@ -192,9 +195,10 @@ impl Snapshot {
         self.stickiness.as_ref()
     }
 
-    /// The cluster's ticket, shared by all its snapshots.
-    pub fn ticket(&self) -> &Ticket {
-        &self.ticket
+    /// The next number of the cluster's sequence, which all its snapshots share; zero where the policy goes by none, so
+    /// that its picks write nothing that other workers write.
+    pub fn take_ticket(&self) -> u64 {
+        if self.policy.kind == PolicyKind::RoundRobin { self.ticket.take() } else { 0 }
     }
 
     /// What is in flight in the cluster, shared by all its snapshots.

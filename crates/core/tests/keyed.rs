@@ -23,7 +23,7 @@ fn snapshot(policy: PolicySettings, endpoints: &[(u16, u32)]) -> Snapshot {
 fn id(snapshot: &Snapshot, key: u64, tried: &[MemberIndex]) -> String {
     let hash = Layout::Isobar.hash(&key.to_le_bytes());
     let request =
-        PickRequest { key: Some(hash), tried, ticket: snapshot.ticket().take(), ..Default::default() };
+        PickRequest { key: Some(hash), tried, ticket: snapshot.take_ticket(), ..Default::default() };
     let index = snapshot.pick(&request, &mut Draw::new(key)).unwrap();
     snapshot.member(index).endpoint.id.to_string()
 }

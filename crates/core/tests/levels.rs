@@ -56,7 +56,7 @@ fn spread(snapshot: &Snapshot) -> [u32; 3] {
     let (mut draw, mut counts) = (Draw::new(3), [0; 3]);
     for key in 0..10_000_u64 {
         let key = Some(Layout::Isobar.hash(&key.to_le_bytes()));
-        let request = PickRequest { key, ticket: snapshot.ticket().take(), ..Default::default() };
+        let request = PickRequest { key, ticket: snapshot.take_ticket(), ..Default::default() };
         let index = snapshot.pick(&request, &mut draw).unwrap();
         assert!(snapshot.member(index).is_eligible);
         counts[snapshot.member(index).endpoint.priority as usize] += 1;
@@ -105,7 +105,7 @@ fn whoever_has_tried_all_of_a_priority_gets_the_others_in_order() {
         let (mut draw, mut tried) = (Draw::new(1), Vec::new());
         for n in 0..21_u32 {
             let request =
-                PickRequest { tried: &tried, ticket: snapshot.ticket().take(), ..Default::default() };
+                PickRequest { tried: &tried, ticket: snapshot.take_ticket(), ..Default::default() };
             let index = snapshot.pick(&request, &mut draw).unwrap();
             assert_eq!(snapshot.member(index).endpoint.priority, n / 10, "{}", policy.name());
             tried.push(index);
@@ -151,7 +151,7 @@ fn percents(snapshot: &Snapshot) -> Vec<u64> {
     }
     for key in 0..20_000_u64 {
         let key = Some(Layout::Isobar.hash(&key.to_le_bytes()));
-        let request = PickRequest { key, ticket: snapshot.ticket().take(), ..Default::default() };
+        let request = PickRequest { key, ticket: snapshot.take_ticket(), ..Default::default() };
         let index = snapshot.pick(&request, &mut draw).unwrap();
         *counts.entry(snapshot.member(index).endpoint.zone.clone()).or_default() += 1;
     }
@@ -196,7 +196,7 @@ fn whoever_has_tried_all_of_its_zone_goes_on_in_the_others() {
         let (mut draw, mut tried) = (Draw::new(1), Vec::new());
         for n in 0..6 {
             let request =
-                PickRequest { tried: &tried, ticket: snapshot.ticket().take(), ..Default::default() };
+                PickRequest { tried: &tried, ticket: snapshot.take_ticket(), ..Default::default() };
             let index = snapshot.pick(&request, &mut draw).unwrap();
             assert_eq!(index.0 / 3, n / 3, "{}", policy.name());
             assert!(!tried.contains(&index));
@@ -210,7 +210,7 @@ fn reached(snapshot: &Snapshot) -> Vec<u32> {
     let mut draw = Draw::new(3);
     let picks = (0..500_u64).map(|key| {
         let key = Some(Layout::Isobar.hash(&key.to_le_bytes()));
-        let request = PickRequest { key, ticket: snapshot.ticket().take(), ..Default::default() };
+        let request = PickRequest { key, ticket: snapshot.take_ticket(), ..Default::default() };
         snapshot.pick(&request, &mut draw).unwrap().0
     });
     let mut places: Vec<u32> = picks.collect();
@@ -252,7 +252,7 @@ fn whoever_has_tried_a_whole_subset_goes_on_outside_of_it() {
         let (mut draw, mut tried) = (Draw::new(1), Vec::new());
         for n in 0..40 {
             let request =
-                PickRequest { tried: &tried, ticket: snapshot.ticket().take(), ..Default::default() };
+                PickRequest { tried: &tried, ticket: snapshot.take_ticket(), ..Default::default() };
             let index = snapshot.pick(&request, &mut draw).unwrap();
             assert_eq!(inside.contains(&index.0), n < 5, "{}", policy.name());
             assert!(!tried.contains(&index));
@@ -295,7 +295,7 @@ proptest! {
         prop_assert!(n_eligible > 0 || members.iter().all(|(weight, ..)| *weight == 0), "there is always somebody");
         let (mut draw, mut tried) = (Draw::new(seed), Vec::new());
         loop {
-            let request = PickRequest { key, tried: &tried, ticket: snapshot.ticket().take(), ..Default::default() };
+            let request = PickRequest { key, tried: &tried, ticket: snapshot.take_ticket(), ..Default::default() };
             match snapshot.pick(&request, &mut draw) {
                 Ok(index) => {
                     prop_assert!(snapshot.member(index).is_eligible && !tried.contains(&index));
@@ -380,7 +380,7 @@ fn every_policy_without_a_key_reaches_everybody_in_the_time_that_chance_allows()
         };
         let (mut draw, mut seen) = (Draw::new(6), [false; 10]);
         for _ in 0..bound {
-            let request = PickRequest { ticket: snapshot.ticket().take(), ..Default::default() };
+            let request = PickRequest { ticket: snapshot.take_ticket(), ..Default::default() };
             seen[snapshot.pick(&request, &mut draw).unwrap().0 as usize] = true;
         }
         assert_eq!(seen, [true; 10], "{}", policy.name());
@@ -412,7 +412,7 @@ fn a_hundred_thousand_endpoints_are_divided_like_ten() {
         let mut draw = Draw::new(8);
         for key in 0..200_u64 {
             let key = Some(Layout::Isobar.hash(&key.to_le_bytes()));
-            let request = PickRequest { key, ticket: snapshot.ticket().take(), ..Default::default() };
+            let request = PickRequest { key, ticket: snapshot.take_ticket(), ..Default::default() };
             let index = snapshot.pick(&request, &mut draw).unwrap();
             let member = snapshot.member(index);
             assert!(member.is_eligible && member.endpoint.priority == 0, "{}", policy.name());

@@ -1,55 +1,25 @@
 //! A pick allocates nothing, and neither do its guard and a route found without patterns.
 //!
 //! A binary of its own, because the counting allocator serves the whole process.
-#![allow(unsafe_code, reason = "an allocator can only be replaced by implementing an unsafe trait")]
 
 mod common;
+#[path = "common/counting.rs"]
+mod counting;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use common::{cluster, endpoint};
 use isobar_core::{
-    Cluster, ClusterSettings, Draw, Endpoint, HostPattern, InFlight, Instant, MemberIndex, Outcome, PathRule,
-    PickRequest, PolicyKind, PolicySettings, RequestView, RouteMatch, RouteTable, SplitTable, StickyKey,
-    StickyValue, Subset, ZoneAware,
+    Cluster, ClusterSettings, Draw, Endpoint, HostPattern, InFlight, Instant, LoadPool, MemberIndex, Outcome,
+    PathRule, PickRequest, PolicyKind, PolicySettings, ProbeReport, RequestView, RouteMatch, RouteTable,
+    SplitTable, StickyKey, StickyValue, Subset, ZoneAware,
 };
 
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: every call goes to the system's allocator unchanged; the counter needs no destructor and so
-// allocates nothing itself.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promises are passed on as they are.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: as above.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
 fn allocations_of(work: impl FnOnce()) -> u64 {
-    let before = ALLOCATIONS.get();
+    let before = counting::allocations();
     work();
-    ALLOCATIONS.get() - before
+    counting::allocations() - before
 }
 
 #[test]
@@ -68,10 +38,11 @@ fn a_pick_and_its_guard_allocate_nothing() {
     let plain = PolicyKind::ALL.into_iter().map(PolicySettings::from);
     let bounded = plain.clone().filter(|policy| policy.kind.is_keyed());
     let bounded = bounded.map(|policy| PolicySettings { bounded_load_percent: Some(101), ..policy });
-    for policy in plain.chain(bounded) {
+    let probed = PolicySettings { load_probes: true, ..PolicyKind::Prequal.into() };
+    for policy in plain.chain(bounded).chain([probed]) {
         for members in shapes {
             let snapshot = cluster(policy, members).snapshot();
-            let mut draw = Draw::new(1);
+            let (mut draw, pool) = (Draw::new(1), RefCell::new(LoadPool::default()));
             // A worker's counts of an endpoint are allocated at its first attempt there, once.
             for index in (0..members.len() as u32).map(MemberIndex) {
                 InFlight::start(&snapshot, index, 0, Instant(0)).finish(Outcome::Success);
@@ -83,10 +54,16 @@ fn a_pick_and_its_guard_allocate_nothing() {
                     let request = PickRequest {
                         key: (round % 3 > 0).then_some(round as u64),
                         tried: &tried[..round % tried.len()],
-                        ticket: snapshot.ticket().take(),
+                        ticket: snapshot.take_ticket(),
+                        pool: Some(&pool),
                         ..Default::default()
                     };
-                    if let Ok(index) = snapshot.pick(&request, &mut draw) {
+                    let picked = snapshot.pick(&request, &mut draw);
+                    while let Some(due) = pool.borrow_mut().take_due() {
+                        let report = ProbeReport::default();
+                        pool.borrow_mut().learn(&snapshot, due, report, Instant(0), &mut draw);
+                    }
+                    if let Ok(index) = picked {
                         InFlight::start(&snapshot, index, 0, Instant(0)).finish(Outcome::Success);
                     }
                 }
@@ -121,7 +98,7 @@ fn a_pick_of_a_divided_service_and_a_cookie_that_is_looked_up_allocate_nothing()
                 let request = PickRequest {
                     key: (round % 3 > 0).then_some(round as u64),
                     tried: &tried[..round % tried.len()],
-                    ticket: snapshot.ticket().take(),
+                    ticket: snapshot.take_ticket(),
                     ..Default::default()
                 };
                 assert!(snapshot.pick(&request, &mut draw).is_ok());

@@ -9,7 +9,7 @@ use isobar_core::{Draw, InFlight, Instant, Layout, MemberIndex, NoPick, PickRequ
 use proptest::prelude::*;
 
 fn pick(snapshot: &Snapshot, tried: &[MemberIndex], draw: &mut Draw) -> Result<MemberIndex, NoPick> {
-    let request = PickRequest { tried, ticket: snapshot.ticket().take(), ..Default::default() };
+    let request = PickRequest { tried, ticket: snapshot.take_ticket(), ..Default::default() };
     snapshot.pick(&request, draw)
 }
 
@@ -113,7 +113,7 @@ fn every_policy_picks_members_with_weight_among_one_and_ten_thousand() {
             for key in 0..300_u64 {
                 let key = Layout::Isobar.hash(&key.to_le_bytes());
                 let request =
-                    PickRequest { key: Some(key), ticket: snapshot.ticket().take(), ..Default::default() };
+                    PickRequest { key: Some(key), ticket: snapshot.take_ticket(), ..Default::default() };
                 let Ok(index) = snapshot.pick(&request, &mut draw) else { panic!("{}", policy.name()) };
                 assert!(members[index.0 as usize].0 > 0, "{}", policy.name());
             }

@@ -19,7 +19,7 @@ fn counts(snapshot: &Arc<Snapshot>) -> Vec<u64> {
         let mut counts = vec![0_u64; snapshot.members().len()];
         let mut held: [Option<InFlight<Arc<Snapshot>>>; HELD] = [const { None }; HELD];
         for round in 0..PICKS {
-            let request = PickRequest { ticket: snapshot.ticket().take(), ..Default::default() };
+            let request = PickRequest { ticket: snapshot.take_ticket(), ..Default::default() };
             let Ok(index) = snapshot.pick(&request, &mut draw) else {
                 panic!("a member with weight is there")
             };
@@ -66,6 +66,7 @@ fn threads_share_a_snapshot_and_leave_nothing_in_flight() {
             PolicyKind::P2c
             | PolicyKind::LeastRequest
             | PolicyKind::PeakEwma
+            | PolicyKind::Prequal
             | PolicyKind::RingHash
             | PolicyKind::Maglev
             | PolicyKind::Rendezvous => {

@@ -21,6 +21,7 @@ use crate::access_log::{LogBatch, LogQueue};
 use crate::complaints::Complaints;
 use crate::h2::Links;
 use crate::listener::ListenerShared;
+use crate::load_probes::Loads;
 use crate::matching::ended;
 use crate::metrics::{ListenerCounters, WorkerMetrics};
 use crate::plan::{ListenerPlan, Plan, ServicePlan};
@@ -67,6 +68,8 @@ pub(crate) struct Cluster {
     /// With sessions of this worker's own.
     pub(crate) tls: Option<Originator>,
     pub(crate) complaints: Complaints,
+    /// Where its policy goes by what endpoints tell.
+    pub(crate) loads: Loads,
 }
 
 impl Cluster {
@@ -146,6 +149,7 @@ impl Generation {
                     http2: service.http2,
                     tls: service.tls.as_ref().map(|tls| tls.for_worker(service.http2)),
                     complaints: Complaints::default(),
+                    loads: Loads::default(),
                 })
             })
             .collect()

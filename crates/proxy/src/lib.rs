@@ -29,6 +29,7 @@ mod h2;
 mod handshake;
 mod heads;
 mod listener;
+mod load_probes;
 mod matching;
 mod metrics;
 mod plan;

@@ -12,7 +12,7 @@ use isobar_config::{
     HashKey, HeaderEdits, ListenerSettings, LogFormat, PathRewrite, PoolSettings, RetrySettings, RouteAction,
     RouteSettings, Settings, StickySettings,
 };
-use isobar_core::{Layout, RouteMatch, RouteTable, SplitTable, WeightSource};
+use isobar_core::{Layout, PolicyKind, RouteMatch, RouteTable, SplitTable, WeightSource};
 use isobar_http1::HeadLimits;
 use isobar_tls::{Originator, Terminator, TlsSet};
 
@@ -103,6 +103,10 @@ pub(crate) struct ServicePlan {
     pub(crate) policy: &'static str,
     /// What places its requests, where its policy goes by a key.
     pub(crate) placement: Option<Placement>,
+    /// What load probes ask for, where its policy sends any.
+    pub(crate) load_probe: Option<Box<str>>,
+    /// Its policy heeds what answers tell of load.
+    pub(crate) hears_load: bool,
     pub(crate) connect_timeout: Duration,
     pub(crate) pool: PoolSettings,
     /// Its endpoints speak HTTP/2.
@@ -179,6 +183,8 @@ impl Plan {
                         .hash_key
                         .clone()
                         .map(|key| Placement { key, layout: service.policy.layout }),
+                    load_probe: service.load_probe.as_deref().map(Into::into),
+                    hears_load: service.policy.kind == PolicyKind::Prequal,
                     connect_timeout: service.connect_timeout,
                     pool: service.pool,
                     http2: service.http2,

@@ -34,7 +34,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
     ),
     // The end-to-end tests see the program as its users do.
     ("isobar-tests", &[]),
-    ("isobar-bench", &[]),
+    ("isobar-bench", &["isobar-core"]),
     ("xtask", &["isobar-bench"]),
 ];
 

@@ -20,7 +20,7 @@ pub use endpoint::{PRIORITY_MAX, WEIGHT_MAX};
 pub(crate) use health::HEALTH;
 pub(crate) use listener::LISTENER;
 pub(crate) use route::BODY_MAX;
-pub(crate) use service::{POLICIES, SERVICE, TABLE_SIZE_MAX, policy_later};
+pub(crate) use service::{POLICIES, SERVICE, TABLE_SIZE_MAX};
 
 /// The shortest time any limit may be set to: one turn of the coarse timer wheel that measures them.
 const SHORTEST: Duration = Duration::from_millis(10);

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use isobar_core::CHOICES_MAX;
+
 use super::tls::SERVICE_TLS;
 use super::weights::WEIGHTS;
 use super::{DAY, DISCOVERY, ENDPOINTS, HEALTH, SHORTEST};
-use crate::spec::{Availability, Bounds, Choice, KeySpec, Kind, TableSpec};
-
-const NO_POLICY: &str = "use \"peak-ewma\", which avoids slow endpoints, or \"p2c\"";
+use crate::spec::{Bounds, Choice, KeySpec, Kind, TableSpec};
 
 /// The names of policies.
 pub(crate) const POLICIES: &[Choice] = &[
@@ -16,7 +16,7 @@ pub(crate) const POLICIES: &[Choice] = &[
     Choice::now("p2c"),
     Choice::now("least-request"),
     Choice::now("peak-ewma"),
-    Choice::later("prequal", NO_POLICY),
+    Choice::now("prequal"),
     Choice::now("ring-hash"),
     Choice::now("maglev"),
     Choice::now("rendezvous"),
@@ -39,15 +39,6 @@ const BOUNDED_LOAD_MIN: f64 = 1.01;
 /// The greatest: a key that may draw ten times a fair share is hardly bounded.
 const BOUNDED_LOAD_MAX: f64 = 10.0;
 
-/// What to do instead of using a policy that is known but not available.
-pub(crate) fn policy_later(name: &str) -> Option<&'static str> {
-    let choice = POLICIES.iter().find(|choice| choice.name == name)?;
-    match choice.availability {
-        Availability::Later(instead) => Some(instead),
-        Availability::Now => None,
-    }
-}
-
 pub(crate) static SERVICE: TableSpec = TableSpec {
     what: "a service",
     title: "services.NAME",
@@ -59,7 +50,7 @@ pub(crate) static SERVICE: TableSpec = TableSpec {
             "p2c",
             "How an endpoint is chosen: `round-robin` in turns by weight, `random` by weight, `p2c` the less busy \
              of two drawn at random, `least-request` the least busy of all, `peak-ewma` \
-             of two the one that answers sooner; `ring-hash`, `maglev` and `rendezvous` by a \
+             of two the one that answers sooner, `prequal` by what endpoints tell of their load; `ring-hash`, `maglev` and `rendezvous` by a \
              key, which keeps its endpoint.",
         ),
         KeySpec::absent(
@@ -208,8 +199,26 @@ static POLICY_TABLE: TableSpec = TableSpec {
                 above: "an endpoint that has recovered would hardly be noticed",
             }),
             "3s",
-            "Over this time `peak-ewma` forgets two thirds of a slow answer; after three times as long without an answer \
-             an idle endpoint is tried again.",
+            "Over this time `peak-ewma` and `prequal` forget two thirds of a slow answer or a failure; after three times as \
+             long without an answer an idle endpoint is tried again.",
+        ),
+        KeySpec::value(
+            "choices",
+            Kind::Integer(Bounds {
+                min: 2,
+                max: CHOICES_MAX as u64,
+                below: "of one there is nothing to choose; \"random\" draws one",
+                above: "\"least-request\" compares all",
+            }),
+            "2",
+            "How many endpoints `p2c` draws and compares. More find the least busy oftener, and more callers find the same one.",
+        ),
+        KeySpec::absent(
+            "probe",
+            Kind::Text { form: "a path that begins with /", example: "/load" },
+            "no load probes",
+            "Where `prequal` asks endpoints for their load, by GET; they answer with the fields `x-load-rif`, requests in \
+             flight, and `x-load-latency-ms`. Without it only these fields of ordinary answers tell.",
         ),
     ],
 };

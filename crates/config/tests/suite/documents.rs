@@ -112,7 +112,7 @@ fn the_schema_refuses_what_it_can_see_is_wrong() {
         "[[listeners]]\nname = \"web\"",
         "[services.web]\nendpoints = [{ weight = 2 }]",
         "[services.web]\nendpoints = [\"a:1\"]\ntls = { verify = false }",
-        "[services.web]\nendpoints = [\"a:1\"]\npolicy = \"prequal\"",
+        "[services.web]\nendpoints = [\"a:1\"]\npolicy = \"power-of-two\"",
         "[services.web]\nendpoints = [\"a:1\"]\nhealth = { http = \"/\", status = [\"6xx\"] }",
         "[services.web]\nendpoints = [\"a:1\"]\nhealth = [{ http = \"/\" }, { grpc = 1 }]",
         "[services.web]\ndiscovery = { dns = \"a\" }",

@@ -63,6 +63,7 @@ fn a_minimal_file_has_the_documented_defaults() {
         hash_key: None,
         weights: isobar_core::WeightSettings::default(),
         agent_port: None,
+        load_probe: None,
         endpoints: vec![EndpointSettings {
             address: AddressText::Tcp { host: "127.0.0.1".to_owned(), port: 9001 },
             id: None,
@@ -117,7 +118,7 @@ fn the_fullest_sample_becomes_what_it_says() {
     assert_eq!(settings.access_log, Some(log));
     let networks: Vec<String> = settings.runtime.trusted_proxies.iter().map(ToString::to_string).collect();
     assert_eq!(networks, ["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32"]);
-    let [item, cart, home, gone] = &settings.routes[..] else { panic!("{:?}", settings.routes) };
+    let [item, cart, home, gone, _] = &settings.routes[..] else { panic!("{:?}", settings.routes) };
     let text = |text: &str| text.to_owned();
     let pattern = |text: &str| Pattern::new(text).unwrap();
     let header = |name: &str, test| HeaderRule { name: name.to_owned(), test };
@@ -162,7 +163,7 @@ fn the_fullest_sample_becomes_what_it_says() {
     assert_eq!(cart.rewrite.path, PathRewrite::StripPrefix(text("/cart")));
     assert_eq!(home.action, RouteAction::Redirect { to: text("https://{host}{path}{query}"), status: 308 });
     assert_eq!(gone.action, RouteAction::Respond { status: 410, body: text("gone") });
-    let [web, next] = &settings.services[..] else { panic!("{:?}", settings.services) };
+    let [web, next, spare] = &settings.services[..] else { panic!("{:?}", settings.services) };
     let second = EndpointSettings {
         address: AddressText::Tcp { host: text("127.0.0.1"), port: 9002 },
         id: Some(text("web-2")),
@@ -173,7 +174,9 @@ fn the_fullest_sample_becomes_what_it_says() {
     };
     assert_eq!(web.endpoints[1], second);
     assert_eq!(web.discovery, [DiscoverySettings::File("conf/discovered/cart.toml".into())]);
-    assert_eq!(next.policy, PolicyKind::PeakEwma.into());
+    let probed = PolicySettings { load_probes: true, ..PolicyKind::Prequal.into() };
+    assert_eq!((next.policy, &next.load_probe), (probed, &Some(text("/load"))));
+    assert_eq!(spare.policy, PolicyKind::P2c.into());
     assert_eq!(next.endpoints[0].address, AddressText::Unix("conf/next.sock".into()));
 }
 
@@ -319,8 +322,6 @@ fn flags_that_are_wrong_are_all_told_at_once() {
             "--policy roundrobin: there is no such policy (did you mean round-robin?)",
         ]
     );
-    let later = from_flags(&texts(&[":80"]), &texts(&["a:1"]), Some("prequal")).unwrap_err();
-    assert!(later[0].starts_with("--policy prequal is not available in this version"), "{later:?}");
     let missing = from_flags(&[], &[], None).unwrap_err();
     assert_eq!(missing.len(), 2, "{missing:?}");
 }
@@ -396,6 +397,11 @@ fn policies_by_key_hash_the_caller_s_address_unless_told_otherwise() {
     let decay = Duration::from_millis(500);
     let quick = PolicySettings { decay, ..PolicyKind::PeakEwma.into() };
     assert_eq!(policy("{ name = \"peak-ewma\", decay = \"500ms\" }"), (quick, None));
+    let five = PolicySettings { choices: 5, ..PolicyKind::P2c.into() };
+    assert_eq!(policy("{ name = \"p2c\", choices = 5 }"), (five, None));
+    let probed = PolicySettings { load_probes: true, ..PolicyKind::Prequal.into() };
+    assert_eq!(policy("{ name = \"prequal\", probe = \"/load\" }"), (probed, None));
+    assert_eq!(policy("\"prequal\""), (PolicyKind::Prequal.into(), None));
     for (written, key) in [
         ("client-ip", HashKey::ClientIp),
         ("header:X-User", HashKey::Header("x-user".to_owned())),

@@ -4,10 +4,16 @@
 //! them drops it; an endpoint that only an operator knows stays until he removes it; nothing here is written to disk.
 //! A refused edit changes nothing. Limit: at most [`OVERRIDES_MAX`] entries.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
+use twox_hash::XxHash64;
+
 use crate::Endpoint;
+
+/// Ids, hashed: sets of ten thousand are made with every change.
+pub(super) type Ids<'a> = HashSet<&'a str, BuildHasherDefault<XxHash64>>;
 
 /// Entries of one overlay: ten times what a person or a script edits in an incident; past it a source should be used.
 pub const OVERRIDES_MAX: usize = 10_000;
@@ -147,9 +153,9 @@ impl Overlay {
     }
 
     /// Ends the entries whose endpoint no source names any more.
-    pub(super) fn keep_named(&mut self, named: &BTreeSet<Arc<str>>) {
+    pub(super) fn keep_named(&mut self, named: &Ids<'_>) {
         self.entries.retain(|id, entry| {
-            let is_named = named.contains(id);
+            let is_named = named.contains(&**id);
             let ends = entry.was_named && !is_named;
             entry.was_named |= is_named;
             !ends
@@ -170,8 +176,8 @@ impl Overlay {
     }
 
     /// The endpoints that no source names, by id.
-    pub(super) fn added<'a>(&'a self, named: &'a BTreeSet<Arc<str>>) -> impl Iterator<Item = Overlaid> + 'a {
-        let unnamed = self.entries.iter().filter(|(id, _)| !named.contains(*id));
+    pub(super) fn added<'a>(&'a self, named: &'a Ids<'a>) -> impl Iterator<Item = Overlaid> + 'a {
+        let unnamed = self.entries.iter().filter(|(id, _)| !named.contains(&***id));
         unnamed.filter_map(|(_, entry)| entry.endpoint.as_ref().map(|endpoint| entry.over(endpoint)))
     }
 }

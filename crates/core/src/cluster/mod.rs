@@ -33,7 +33,7 @@ use crate::{
     Bell, Endpoint, EndpointState, Instant, Live, Member, PolicySettings, Snapshot, StickyKey, Subset,
     Ticket, WeightSettings, ZoneAware,
 };
-use edit::{Overlaid, Overlay};
+use edit::{Ids, Overlaid, Overlay};
 use losses::Losses;
 use rotation::Rotation;
 
@@ -273,11 +273,20 @@ impl Cluster {
     fn fold(&mut self, now: Instant) {
         let wanted = self.wanted();
         let before = std::mem::take(&mut self.members);
+        // Where the order is as before, which is nearly always, nothing needs to be looked up.
+        let n_alike = before
+            .iter()
+            .zip(&wanted)
+            .take_while(|(old, (new, _))| old.endpoint.id == new.endpoint.id)
+            .count();
         let mut leaving: BTreeMap<Arc<str>, Member> =
-            before.iter().map(|member| (member.endpoint.id.clone(), member.clone())).collect();
+            before[n_alike..].iter().map(|member| (member.endpoint.id.clone(), member.clone())).collect();
         let mut members = Vec::with_capacity(wanted.len());
-        for (overlaid, source) in wanted {
-            let old = leaving.remove(&overlaid.endpoint.id);
+        for (place, (overlaid, source)) in wanted.into_iter().enumerate() {
+            let old = match before.get(place) {
+                Some(old) if place < n_alike => Some(old.clone()),
+                _ => leaving.remove(&overlaid.endpoint.id),
+            };
             members.push(self.member(old, overlaid, source));
         }
         for (id, old) in leaving {
@@ -295,15 +304,18 @@ impl Cluster {
 
     /// The endpoints that there should be, each with the name of its source; losses by duplication are told.
     fn wanted(&mut self) -> Vec<(Overlaid, Arc<str>)> {
-        let mut named: BTreeSet<Arc<str>> = BTreeSet::new();
         let mut duplicates = BTreeSet::new();
-        let mut wanted = Vec::new();
-        let ids = self.sources.iter().flat_map(|source| &source.found).map(|found| found.endpoint.id.clone());
-        self.overlay.keep_named(&ids.collect());
+        let ids = self.sources.iter().flat_map(|source| &source.found).map(|found| &*found.endpoint.id);
+        let named: Ids<'_> = ids.collect();
+        let n_found = self.sources.iter().map(|source| source.found.len()).sum();
+        let mut wanted = Vec::with_capacity(n_found);
+        // Ids are told apart one by one only where some are named twice.
+        let mut seen = (named.len() < n_found).then(BTreeSet::new);
+        self.overlay.keep_named(&named);
         for source in &self.sources {
             for found in &source.found {
                 let id = &found.endpoint.id;
-                if !named.insert(id.clone()) {
+                if seen.as_mut().is_some_and(|seen| !seen.insert(id)) {
                     let loss = (id.clone(), source.name.clone());
                     if !self.duplicates.contains(&loss) && !duplicates.contains(&loss) {
                         let reason = format!("named again by {}; only the first is used", source.name);

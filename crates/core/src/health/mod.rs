@@ -264,7 +264,7 @@ impl Health {
 
 impl Standing {
     fn unwatched() -> Self {
-        Self { verdict: Verdict::Unknown, is_known: false, is_proven: true, reason: "".into() }
+        Self { verdict: Verdict::Unknown, is_known: false, is_proven: true, reason: Arc::default() }
     }
 }
 
@@ -288,7 +288,7 @@ impl Watched {
         }
         let healthy = self.trackers.iter().all(|tracker| tracker.verdict == Verdict::Healthy);
         let verdict = if healthy && !self.trackers.is_empty() { Verdict::Healthy } else { Verdict::Unknown };
-        Standing { verdict, is_known, is_proven, reason: "".into() }
+        Standing { verdict, is_known, is_proven, reason: Arc::default() }
     }
 }
 

@@ -10,6 +10,7 @@ mod least_request;
 mod maglev;
 mod p2c;
 mod peak_ewma;
+mod prequal;
 mod random;
 mod rendezvous;
 mod ring_hash;
@@ -23,6 +24,7 @@ use crate::placement::Maglev;
 use crate::{Draw, Layout, Member, MemberIndex, PickRequest};
 
 pub(crate) use alias::Alias;
+pub use p2c::CHOICES_MAX;
 
 /// A member that a policy may choose.
 #[derive(Clone, Copy, Debug)]
@@ -53,13 +55,15 @@ pub enum PolicyKind {
     RoundRobin,
     /// By weight at random.
     Random,
-    /// The less loaded of two drawn by weight.
+    /// The less loaded of two, or more, drawn by weight.
     #[default]
     P2c,
     /// The least loaded of all.
     LeastRequest,
     /// The one of two drawn by weight whose next answer is expected sooner.
     PeakEwma,
+    /// The quickest of those that lately told of few requests in flight.
+    Prequal,
     /// By a key, on a ring of points.
     RingHash,
     /// By a key, in a table filled by turns.
@@ -79,8 +83,12 @@ pub struct PolicySettings {
     pub table_size: u32,
     /// No endpoint of a policy by key has more than this many percent of its fair share in flight, where that is set.
     pub bounded_load_percent: Option<u32>,
-    /// Over this time `peak-ewma` forgets two thirds of a slow answer; above zero.
+    /// Over this time `peak-ewma` and `prequal` forget two thirds of a slow answer; above zero.
     pub decay: Duration,
+    /// How many members `p2c` compares, from two to eight.
+    pub choices: u8,
+    /// Whether reports of load probes come into the pool of `prequal`.
+    pub load_probes: bool,
 }
 
 /// Where none is said: long enough to remember a slow answer over a few quick ones, short enough to notice within ten
@@ -95,6 +103,8 @@ impl From<PolicyKind> for PolicySettings {
             table_size: Maglev::SIZE,
             bounded_load_percent: None,
             decay: DECAY,
+            choices: 2,
+            load_probes: false,
         }
     }
 }
@@ -126,12 +136,13 @@ struct Row {
     compile: fn(&Plan<'_>) -> Box<dyn Policy>,
 }
 
-const TABLE: [Row; 8] = [
+const TABLE: [Row; 9] = [
     Row { kind: PolicyKind::RoundRobin, name: "round-robin", compile: round_robin::compile },
     Row { kind: PolicyKind::Random, name: "random", compile: random::compile },
     Row { kind: PolicyKind::P2c, name: "p2c", compile: p2c::compile },
     Row { kind: PolicyKind::LeastRequest, name: "least-request", compile: least_request::compile },
     Row { kind: PolicyKind::PeakEwma, name: "peak-ewma", compile: peak_ewma::compile },
+    Row { kind: PolicyKind::Prequal, name: "prequal", compile: prequal::compile },
     Row { kind: PolicyKind::RingHash, name: "ring-hash", compile: ring_hash::compile },
     Row { kind: PolicyKind::Maglev, name: "maglev", compile: maglev::compile },
     Row { kind: PolicyKind::Rendezvous, name: "rendezvous", compile: rendezvous::compile },
@@ -162,7 +173,7 @@ impl PolicyKind {
 
     /// Whether it looks at how long endpoints take to answer.
     pub(crate) fn is_timed(self) -> bool {
-        self == Self::PeakEwma
+        matches!(self, Self::PeakEwma | Self::Prequal)
     }
 
     /// Whether it places requests by a key.

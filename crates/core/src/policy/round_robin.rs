@@ -5,20 +5,21 @@
 //! the ticket indexes it: any number of threads walk one sequence without a lock. Ties go to the first in
 //! written order. A changed weight or set makes a new cycle, entered where the ticket stands.
 //!
-//! A cycle longer than `CYCLE_MAX` is not stored. Then the multiples of the golden ratio, a sequence of low
-//! discrepancy, fall on the line of cumulative weights, found by binary search. Of any N consecutive picks
-//! each member has its share to within 3 + 3.53 ln N (Kuipers and Niederreiter, "Uniform Distribution of
-//! Sequences", chapter 2, theorem 3.4, with all partial quotients one).
+//! A cycle longer than `CYCLE_MAX` is not stored but computed, by earliest deadline: a member of weight w is due at
+//! (k + 1/2) / w for every k, and picks come in the order in which they are due, the first in written order where several
+//! are due at once. Members of equal weight take turns, so that what is looked at are distinct weights, not members.
+
+use std::collections::BTreeMap;
 
 use super::{Candidate, Facts, Plan, Policy};
-use crate::draw::scale;
 use crate::{Draw, MemberIndex, PickRequest};
 
 /// Longest stored cycle: 16 KiB, which still fits the first-level cache beside the request.
 const CYCLE_MAX: u64 = 4096;
 
-/// The golden ratio's fraction of 2^64: the step whose multiples leave the evenest gaps.
-const GOLDEN_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+/// How often the moment of a pick is searched for before it is counted up to: what is left after so many guesses, each of
+/// which leaves a small part, are picks that are due at once.
+const GUESSES: u32 = 16;
 
 /// The stored sequence.
 #[derive(Debug)]
@@ -28,11 +29,21 @@ struct Cycle {
 
 /// The computed sequence.
 #[derive(Debug)]
-struct Line {
+struct Deadlines {
+    groups: Box<[Group]>,
     members: Box<[MemberIndex]>,
-    /// Where each member's stretch of the line ends; strictly rising.
-    ends: Box<[u64]>,
+    /// Picks of a whole cycle.
     total: u64,
+}
+
+/// Members of equal weight, which act as one.
+#[derive(Debug)]
+struct Group {
+    /// Picks of all of them in a cycle.
+    rate: u64,
+    /// Where they stand among the members.
+    from: usize,
+    len: u64,
 }
 
 pub(super) fn compile(plan: &Plan<'_>) -> Box<dyn Policy> {
@@ -42,15 +53,14 @@ pub(super) fn compile(plan: &Plan<'_>) -> Box<dyn Policy> {
     if total <= CYCLE_MAX {
         return Box::new(Cycle { order: smooth_cycle(candidates, divisor, total) });
     }
-    let mut total = 0;
-    let ends = candidates
-        .iter()
-        .map(|candidate| {
-            total += u64::from(candidate.weight);
-            total
-        })
-        .collect();
-    Box::new(Line { members: candidates.iter().map(|candidate| candidate.index).collect(), ends, total })
+    let (mut groups, mut members) = (Vec::new(), Vec::with_capacity(candidates.len()));
+    for (weight, places) in by_weight(candidates, divisor) {
+        let len = places.len() as u64;
+        groups.push(Group { rate: u64::from(weight) * len, from: members.len(), len });
+        members.extend(places.into_iter().map(|place| candidates[place].index));
+    }
+    groups.sort_by_key(|group| members[group.from]);
+    Box::new(Deadlines { groups: groups.into(), members: members.into(), total })
 }
 
 impl Policy for Cycle {
@@ -59,10 +69,88 @@ impl Policy for Cycle {
     }
 }
 
-impl Policy for Line {
+impl Policy for Deadlines {
     fn choose(&self, _: &Facts<'_>, request: &PickRequest<'_>, _: &mut Draw) -> MemberIndex {
-        let at = scale(request.ticket.wrapping_mul(GOLDEN_STEP), self.total);
-        self.members[self.ends.partition_point(|end| *end <= at)]
+        let (group, turn) = self.due(request.ticket % self.total);
+        self.members[group.from + (turn % group.len) as usize]
+    }
+}
+
+impl Deadlines {
+    /// The group whose turn is the one of this number in a cycle, and which of its own turns that is.
+    fn due(&self, number: u64) -> (&Group, u64) {
+        let mut moment = self.moment_before(number);
+        let mut n_due: u64 = self.groups.iter().map(|group| group.turns(moment)).sum();
+        loop {
+            let next = self.groups.iter().map(|group| group.next(moment)).min_by(Turn::total_order);
+            let Some(next) = next else { unreachable!("a level has a member") };
+            for group in &self.groups {
+                if group.next(moment).total_order(&next).is_eq() {
+                    if n_due == number {
+                        return (group, group.turns(moment));
+                    }
+                    n_due += 1;
+                }
+            }
+            moment = next.moment();
+        }
+    }
+
+    /// A moment, in parts of 2^64 of a cycle, by which no more turns than this were due, and hardly fewer.
+    fn moment_before(&self, number: u64) -> u64 {
+        let step = u64::MAX / self.total;
+        let (mut low, mut high) = (0, u64::MAX);
+        let mut guess = step.saturating_mul(number);
+        for _ in 0..GUESSES {
+            let n_due: u64 = self.groups.iter().map(|group| group.turns(guess)).sum();
+            if n_due > number {
+                high = guess;
+                let back = step.saturating_mul(n_due - number);
+                guess = guess.saturating_sub(back).max(low + (high - low) / 4);
+            } else {
+                low = guess;
+                if n_due == number {
+                    break;
+                }
+                let ahead = step.saturating_mul(number - n_due);
+                guess = guess.saturating_add(ahead).min(low + (high - low) / 4 * 3);
+            }
+        }
+        low
+    }
+}
+
+/// When a turn is due: a fraction of a cycle.
+#[derive(Clone, Copy)]
+struct Turn {
+    /// Twice its number and one.
+    odd: u64,
+    rate: u64,
+}
+
+impl Turn {
+    fn total_order(&self, other: &Self) -> std::cmp::Ordering {
+        let scaled = |turn: &Self, rate: u64| u128::from(turn.odd) * u128::from(rate);
+        scaled(self, other.rate).cmp(&scaled(other, self.rate))
+    }
+
+    /// The first part of 2^64 of a cycle that is not before it.
+    fn moment(self) -> u64 {
+        (u128::from(self.odd) << 63).div_ceil(u128::from(self.rate)) as u64
+    }
+}
+
+impl Group {
+    /// Turns that were due up to a moment.
+    fn turns(&self, moment: u64) -> u64 {
+        /// Half of a turn, in parts of 2^64.
+        const HALF: u128 = 1 << 63;
+        ((u128::from(moment) * u128::from(self.rate) + HALF) >> 64) as u64
+    }
+
+    /// The first turn after a moment.
+    fn next(&self, moment: u64) -> Turn {
+        Turn { odd: 2 * self.turns(moment) + 1, rate: self.rate }
     }
 }
 
@@ -82,11 +170,7 @@ struct Turns {
 /// most 4096 are at most 90, so a cycle takes at most 370,000 steps where all members would take 16 million.
 fn smooth_cycle(candidates: &[Candidate], divisor: u32, total: u64) -> Box<[MemberIndex]> {
     let total = total.cast_signed();
-    let mut groups: std::collections::BTreeMap<u32, Vec<usize>> = std::collections::BTreeMap::new();
-    for (place, candidate) in candidates.iter().enumerate() {
-        groups.entry(candidate.weight / divisor).or_default().push(place);
-    }
-    let mut groups: Vec<Turns> = groups
+    let mut groups: Vec<Turns> = by_weight(candidates, divisor)
         .into_iter()
         .map(|(weight, places)| Turns { weight: i64::from(weight), current: 0, places, turn: 0 })
         .collect();
@@ -108,6 +192,15 @@ fn smooth_cycle(candidates: &[Candidate], divisor: u32, total: u64) -> Box<[Memb
         candidates[place].index
     });
     order.collect()
+}
+
+/// The places of each weight, divided by `divisor`.
+fn by_weight(candidates: &[Candidate], divisor: u32) -> BTreeMap<u32, Vec<usize>> {
+    let mut places: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+    for (place, candidate) in candidates.iter().enumerate() {
+        places.entry(candidate.weight / divisor).or_default().push(place);
+    }
+    places
 }
 
 fn gcd(a: u32, b: u32) -> u32 {
@@ -187,13 +280,18 @@ mod tests {
     }
 
     #[test]
-    fn equal_members_past_the_stored_cycle_still_take_even_turns() {
-        let n = 3 * (CYCLE_MAX + 1);
-        let mut counts = vec![0_u32; CYCLE_MAX as usize + 1];
-        for place in sequence(&vec![1; counts.len()], n) {
-            counts[place as usize] += 1;
-        }
-        assert!(counts.iter().all(|count| (1..=5).contains(count)));
+    fn equal_members_past_the_stored_cycle_take_turns_in_written_order() {
+        let n = CYCLE_MAX as u32 + 1;
+        let turns: Vec<u32> = (0..n).chain(0..n).collect();
+        assert_eq!(sequence(&vec![1; n as usize], 2 * u64::from(n)), turns);
+    }
+
+    #[test]
+    fn past_the_stored_cycle_turns_come_when_they_are_due() {
+        // Of 3 : 2 : 1, times a number that no common divisor takes out.
+        let weights = [3 * 1_019, 2 * 1_013, 1_009];
+        let all = sequence(&weights, 12);
+        assert_eq!(all, [0, 1, 0, 2, 1, 0, 0, 1, 0, 2, 1, 0]);
     }
 
     proptest! {
@@ -204,26 +302,28 @@ mod tests {
         }
 
         #[test]
-        fn past_the_cycle_every_window_keeps_the_shares(
-            weights in prop::collection::vec(prop_oneof![1_u32..10, 1_u32..1_000_000], 2..30),
-            start: u64,
-            n in 1_u64..2_000,
+        fn past_the_stored_cycle_every_pick_is_the_next_that_is_due(
+            weights in prop::collection::vec(prop_oneof![1_u32..10, 1_u32..5_000], 1..30),
         ) {
             // The one keeps the divisor at one, so that the sum is past the bound.
             let weights = [weights, vec![CYCLE_MAX as u32, 1]].concat();
             let total: u64 = weights.iter().copied().map(u64::from).sum();
-            let policy = compile(&Plan { settings: &PolicySettings::default(), members: &[], candidates: &candidates(&weights) });
-            let mut draw = Draw::new(0);
-            let mut counts = vec![0_u32; weights.len()];
-            for step in 0..n {
-                let request = PickRequest { ticket: start.wrapping_add(step), ..Default::default() };
-                counts[policy.choose(&Facts { members: &[], load: &Load::new(0) }, &request, &mut draw).0 as usize] += 1;
+            let mut counts = vec![0_u64; weights.len()];
+            let mut due = 0.0;
+            for (n, place) in (0_u32..).zip(sequence(&weights, total)) {
+                let (count, weight) = (counts[place as usize], weights[place as usize]);
+                // Members of one weight take the turns of their sum.
+                let n_alike = weights.iter().filter(|other| **other == weight).count() as f64;
+                let alike: u64 = counts.iter().zip(&weights).filter(|(_, w)| **w == weight).map(|(n, _)| *n).sum();
+                let at = (alike as f64 + 0.5) / (f64::from(weight) * n_alike);
+                prop_assert!(at >= due - 1e-12, "pick {n}: {at} after {due}");
+                due = at;
+                counts[place as usize] = count + 1;
+                // By then each has its share, to within one and what others of its weight have before it.
+                let share = at * f64::from(weight);
+                prop_assert!((counts[place as usize] as f64 - share).abs() <= 1.5, "{count} for {share}");
             }
-            let bound = 3.0 + 3.53 * (n as f64).ln();
-            for (count, weight) in counts.iter().zip(&weights) {
-                let share = n as f64 * f64::from(*weight) / total as f64;
-                prop_assert!((f64::from(*count) - share).abs() <= bound, "{count} of {share} in {n}");
-            }
+            prop_assert_eq!(counts, weights.iter().copied().map(u64::from).collect::<Vec<_>>());
         }
     }
 }

@@ -16,6 +16,7 @@ fn service(name: &str, endpoints: Vec<EndpointSettings>) -> ServiceSettings {
         hash_key: None,
         weights: isobar_core::WeightSettings::default(),
         agent_port: None,
+        load_probe: None,
         endpoints,
         discovery: Vec::new(),
         health: Vec::new(),

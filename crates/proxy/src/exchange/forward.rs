@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use isobar_core::{Instant, MemberIndex, NoPick, PickRequest};
@@ -15,9 +16,10 @@ use super::attempt::{Attempt, Failure};
 use super::sticky::Cookie;
 use super::{End, body_gone, hash_key};
 use crate::connection::Connection;
-use crate::generation::{Cluster, Terms};
+use crate::generation::{Cluster, Generation, Terms};
 use crate::grpc;
 use crate::heads;
+use crate::load_probes;
 use crate::metrics::{AttemptFailure, ServiceCounters};
 use crate::plan::{RoutePlan, ServicePlan};
 use crate::record::{Record, RequestId};
@@ -38,6 +40,9 @@ pub(super) struct Call<'a> {
     pub(super) record: &'a mut Record,
     pub(super) worker: &'a Worker,
     pub(super) route: &'a RoutePlan,
+    pub(super) generation: &'a Rc<Generation>,
+    /// The service's place in the generation.
+    pub(super) place: usize,
     pub(super) service: &'a ServicePlan,
     pub(super) cluster: &'a Cluster,
     pub(super) counters: &'a ServiceCounters,
@@ -107,6 +112,8 @@ pub(super) async fn forward(
         record,
         worker,
         route,
+        generation: &terms.generation,
+        place: service,
         service: service_plan,
         cluster: &terms.generation.clusters[service],
         counters: &terms.generation.metrics.services[service],
@@ -234,12 +241,18 @@ impl Call<'_> {
             let request = PickRequest {
                 key: self.record.key,
                 tried: tried.as_slice(),
-                ticket: view.ticket().take(),
+                ticket: view.take_ticket(),
                 now,
+                pool: self.service.hears_load.then_some(&self.cluster.loads.pool),
             };
             self.counters.picks.add(1);
             match view.pick(&request, &mut self.worker.draw.borrow_mut()) {
-                Ok(index) => return Ok(index),
+                Ok(index) => {
+                    if self.service.load_probe.is_some() {
+                        load_probes::send_due(self.generation, self.place, view);
+                    }
+                    return Ok(index);
+                }
                 Err(NoPick::Empty) => return Err(Refusal::NoEndpoints),
                 // Every endpoint is at its bound: another round would find the same.
                 Err(NoPick::AllTried) if last == Refusal::Overloaded => return Err(last),

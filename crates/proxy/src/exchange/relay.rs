@@ -12,6 +12,7 @@ use super::attempt::{Answered, Upload};
 use super::forward::Call;
 use super::load_report;
 use crate::heads::{self, ResponseShape};
+use crate::load_probes;
 use crate::pump::{Pump, PumpError};
 use crate::refusal::{ErrorCode, Refusal, write_grpc_status};
 use crate::upstream::Upstream;
@@ -168,6 +169,9 @@ impl Call<'_> {
         }
         if let Some(penalty) = self.service.error_penalty {
             load_report::note_head(response, head, guard, penalty);
+        }
+        if let (true, Some((view, index))) = (self.service.hears_load, &self.record.endpoint) {
+            load_probes::hear(self.generation, self.place, view, *index, response, head);
         }
         let (429 | 503) = response.status else { return };
         let wish = response.find(HeaderId::RetryAfter, head);

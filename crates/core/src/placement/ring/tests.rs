@@ -35,6 +35,53 @@ fn envoy_s_ring_comes_out() {
     assert_eq!(found, expected);
 }
 
+/// Envoy's ring of host names, as its tests keep it.
+#[test]
+fn envoy_s_ring_of_other_names_comes_out() {
+    let names: Vec<String> = (90..96).map(|name: u32| name.to_string()).collect();
+    let mut points = envoy(&nodes(&names, &[1; 6]), 12.0);
+    points.sort();
+    let expected = [
+        (1_975_508_444_536_362_413, 5),
+        (2_376_063_919_839_173_711, 5),
+        (2_386_806_903_309_390_596, 3),
+        (6_749_904_478_991_551_885, 4),
+        (6_803_900_775_736_438_537, 3),
+        (7_225_015_537_174_310_577, 2),
+        (8_787_465_352_164_086_522, 0),
+        (11_282_020_843_382_717_940, 2),
+        (13_723_418_369_486_627_818, 1),
+        (13_776_502_110_861_797_421, 0),
+        (14_338_313_586_354_474_791, 1),
+        (15_364_271_037_087_512_980, 4),
+    ];
+    let found: Vec<_> = points.iter().map(|point| (point.at, point.node)).collect();
+    assert_eq!(found, expected);
+}
+
+/// What libketama's `ketama_test` prints for its sample of servers, whose digest its `test.sh` knows.
+#[test]
+fn libketama_s_million_keys_come_out() {
+    use md5::{Digest as _, Md5};
+    let names: Vec<String> = (1..9).map(|n| format!("10.0.1.{n}:11211")).collect();
+    let weights = [600, 300, 200, 350, 1_000, 800, 950, 100];
+    let ring = Ring::new(Layout::Ketama, &nodes(&names, &weights));
+    let (mut digest, mut lines) = (Md5::new(), String::from("\n"));
+    for key in 0..1_000_000 {
+        let hash = Layout::Ketama.hash(key.to_string().as_bytes());
+        let point = ring.index.find(hash);
+        let (at, name) = (ring.index.places()[point], &names[ring.index.node(point) as usize]);
+        writeln!(lines, "{hash} {at} {name}").unwrap();
+        if lines.len() > 1 << 20 {
+            digest.update(&lines);
+            lines.clear();
+        }
+    }
+    digest.update(&lines);
+    let expected = 0x5672_b131_391f_5aa2_b280_936a_ec1e_ea74_u128;
+    assert_eq!(digest.finalize().to_vec(), expected.to_be_bytes());
+}
+
 /// As nginx 1.22 answers.
 #[test]
 fn nginx_s_ring_comes_out() {
@@ -52,7 +99,7 @@ fn nginx_s_ring_comes_out() {
     let walk: Vec<u32> = ring.walk(Layout::Nginx.hash(b"doghash")).take(8).collect();
     assert_eq!(walk, [1, 2, 2, 0, 0, 1, 1, 2]);
     let large = Ring::new(Layout::Nginx, &nodes(&addresses(1..10), &[100; 9]));
-    assert!((143_900..=144_000).contains(&large.places.len()));
+    assert!((143_900..=144_000).contains(&large.index.len()));
 }
 
 #[test]
@@ -62,26 +109,60 @@ fn a_walk_begins_with_the_next_point_and_passes_every_node() {
         let ring = Ring::new(layout, &nodes(&names, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]));
         for key in 0..200_u32 {
             let walk: Vec<u32> = ring.walk(layout.hash(&key.to_le_bytes())).collect();
-            assert_eq!(walk.len(), ring.places.len());
+            assert_eq!(walk.len(), ring.index.len());
             assert!((0..10).all(|node| walk.contains(&node)), "{layout:?}");
         }
     }
 }
 
+/// A layout's points as they come, sorted.
+fn points(layout: Layout, nodes: &[Node<'_>]) -> Vec<Point> {
+    let mut points = match layout {
+        Layout::Isobar => isobar(nodes),
+        Layout::Envoy => envoy(nodes, ENVOY_POINTS_MIN),
+        Layout::Nginx => nginx(nodes),
+        Layout::Ketama => ketama(nodes),
+        Layout::Haproxy => haproxy(nodes),
+    };
+    points.sort();
+    points
+}
+
+/// The node of a hash by the layout's own rule.
+fn naive(layout: Layout, points: &[Point], hash: u64) -> u32 {
+    let next = points.partition_point(|point| point.at < hash) % points.len();
+    let before = (next + points.len() - 1) % points.len();
+    let ahead = |from: u64, to: u64| to.wrapping_sub(from) & u64::from(u32::MAX);
+    let is_nearer = ahead(points[before].at, hash) <= ahead(hash, points[next].at);
+    points[if layout == Layout::Haproxy && is_nearer { before } else { next }].node
+}
+
 #[test]
-fn the_index_finds_what_a_search_finds() {
+fn the_index_finds_what_the_layout_s_rule_finds() {
     let names = addresses(80..90);
+    let nodes = nodes(&names, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
     for layout in Layout::ALL {
-        let ring = Ring::new(layout, &nodes(&names, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]));
+        let (ring, points) = (Ring::new(layout, &nodes), points(layout, &nodes));
         let mask = u64::MAX >> (u64::BITS - ring.bits);
-        let points = ring.places.iter().copied();
-        let near = points.flat_map(|at| [at.wrapping_sub(1) & mask, at, at.wrapping_add(1) & mask]);
+        let near = ring.index.places().iter().chain(points.iter().map(|point| &point.at));
+        let near = near.flat_map(|at| [at.wrapping_sub(1) & mask, *at, at.wrapping_add(1) & mask]);
         for hash in near.chain([0, mask]) {
-            let next = ring.places.partition_point(|at| *at < hash) % ring.places.len();
-            let before = (next + ring.places.len() - 1) % ring.places.len();
-            let found = ring.find(hash);
-            assert!(found == next || (layout == Layout::Haproxy && found == before), "{layout:?} {hash}");
+            assert_eq!(ring.walk(hash).next(), Some(naive(layout, &points, hash)), "{layout:?} {hash}");
         }
+    }
+}
+
+#[test]
+fn crowded_and_empty_stretches_are_found_as_well() {
+    // Points in three corners of the circle: some stretches hold too many to be told apart by marks, most none.
+    let corner = |base: u64| (0..40).map(move |step| base + 3 * step);
+    let places: Vec<u64> = corner(5).chain(corner(1 << 60)).chain(corner(u64::MAX - 200)).collect();
+    let points: Vec<Point> = places.iter().zip(0..).map(|(at, node)| Point { at: *at, node }).collect();
+    let index = Index::new(&points, u64::BITS);
+    let near = places.iter().flat_map(|at| [at - 1, *at, at + 1]);
+    for hash in near.chain([0, 1 << 40, 1 << 61, u64::MAX]) {
+        let expected = places.partition_point(|at| *at < hash) % places.len();
+        assert_eq!((index.find(hash), index.node(index.find(hash))), (expected, expected as u32), "{hash}");
     }
 }
 
@@ -90,7 +171,7 @@ fn every_node_keeps_points_beside_one_of_the_greatest_weight() {
     // libketama's rules give a node of less than a fortieth of the mean no point.
     for layout in [Layout::Isobar, Layout::Nginx, Layout::Envoy, Layout::Haproxy] {
         let ring = Ring::new(layout, &nodes(&addresses(80..83), &[1_000_000, 1, 1]));
-        assert!(ring.places.len() as u64 <= POINTS_MAX + 2, "{layout:?}");
+        assert!(ring.index.len() as u64 <= POINTS_MAX + 2, "{layout:?}");
         let nodes: std::collections::BTreeSet<u32> = ring.walk(0).collect();
         assert_eq!(nodes.len(), 3, "{layout:?}");
     }
