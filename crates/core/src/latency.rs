@@ -136,6 +136,7 @@ impl Latency {
     }
 
     /// What is left of the estimate; `None` before the first observation.
+    #[inline]
     pub(crate) fn read(&self, now: Instant, fade: Fade) -> Option<Reading> {
         let estimate = Estimate::unpack(self.0.load(Relaxed))?;
         let age = estimate.age(now);

@@ -77,6 +77,7 @@ impl Live {
     }
 
     /// Attempts that have begun and not ended.
+    #[inline]
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
     }
@@ -128,6 +129,7 @@ impl Live {
 
     /// The latency that the next answer is expected to have, in microseconds: none where nothing is known and nothing in
     /// flight, so that it will be known; more than any where the first answer is out.
+    #[inline]
     pub(crate) fn expected_micros(&self, now: Instant, fade: Fade) -> f32 {
         /// More than any estimate, and far from the greatest number.
         const UNKNOWN: f32 = 1e30;

@@ -56,6 +56,7 @@ impl Maglev {
     }
 
     /// The node of a hash, then those of further attempts, as in Envoy.
+    #[inline]
     pub(crate) fn walk(&self, hash: u64) -> impl Iterator<Item = u32> + '_ {
         (0..ATTEMPTS_MAX).map(move |attempt| {
             let hash = if attempt == 0 { hash } else { hash ^ (!0 - attempt + 1) };

@@ -64,6 +64,7 @@ impl Ring {
     }
 
     /// The nodes that a hash goes to: its own, then those of the points that follow, clockwise and once around.
+    #[inline]
     pub(crate) fn walk(&self, hash: u64) -> impl Iterator<Item = u32> + '_ {
         let hash = if self.bits == u64::BITS { hash } else { hash & u64::from(u32::MAX) };
         let first = self.index.find(hash);

@@ -31,6 +31,7 @@ impl Places {
     }
 
     /// The same places as one request sees them.
+    #[inline]
     pub(super) fn seen<'a>(&'a self, facts: &'a Facts<'a>, request: &'a PickRequest<'a>) -> Seen<'a> {
         let bound = self.bounded_load_percent.map(|percent| {
             // With this attempt.
@@ -40,6 +41,7 @@ impl Places {
         Seen { places: self, facts, request, bound }
     }
 
+    #[inline]
     pub(super) fn index(&self, place: u32) -> MemberIndex {
         self.candidates[place as usize].index
     }
@@ -66,6 +68,7 @@ pub(super) struct Seen<'a> {
 
 impl Seen<'_> {
     /// How the member at this place stands.
+    #[inline]
     pub(super) fn standing(&self, place: u32) -> Standing {
         let candidate = self.places.candidates[place as usize];
         if self.request.tried.contains(&candidate.index) {
@@ -80,6 +83,7 @@ impl Seen<'_> {
     }
 
     /// The first of a walk that is free; else the first that was not tried; else the first of all.
+    #[inline]
     pub(super) fn first(&self, walk: impl Iterator<Item = u32>) -> MemberIndex {
         let mut first_full = None;
         for place in walk.take(WALK_MAX) {
@@ -96,6 +100,7 @@ impl Seen<'_> {
 }
 
 /// The request's hash; a request without a key goes anywhere.
+#[inline]
 pub(super) fn hash(request: &PickRequest<'_>, draw: &mut Draw) -> u64 {
     request.key.unwrap_or_else(|| draw.next_u64())
 }

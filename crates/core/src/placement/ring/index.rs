@@ -63,6 +63,7 @@ impl Index {
     }
 
     /// Which point is the first that is not before a hash; the first of all where there is none.
+    #[inline]
     pub(super) fn find(&self, hash: u64) -> usize {
         let (stretch, wanted) = self.position(hash);
         let (from, end) = (self.starts[stretch] as usize, self.starts[stretch + 1] as usize);
@@ -84,6 +85,7 @@ impl Index {
     }
 
     /// The node of a point.
+    #[inline]
     pub(super) fn node(&self, point: usize) -> u32 {
         self.marks[point] & self.node_mask()
     }
