@@ -104,8 +104,7 @@ fn whoever_has_tried_all_of_a_priority_gets_the_others_in_order() {
         let snapshot = by_priority(policy, &[10, 10, 1]);
         let (mut draw, mut tried) = (Draw::new(1), Vec::new());
         for n in 0..21_u32 {
-            let request =
-                PickRequest { tried: &tried, ticket: snapshot.take_ticket(), ..Default::default() };
+            let request = PickRequest { tried: &tried, ticket: snapshot.take_ticket(), ..Default::default() };
             let index = snapshot.pick(&request, &mut draw).unwrap();
             assert_eq!(snapshot.member(index).endpoint.priority, n / 10, "{}", policy.name());
             tried.push(index);
@@ -195,8 +194,7 @@ fn whoever_has_tried_all_of_its_zone_goes_on_in_the_others() {
         let snapshot = by_zone(policy, "aaabbb", 6);
         let (mut draw, mut tried) = (Draw::new(1), Vec::new());
         for n in 0..6 {
-            let request =
-                PickRequest { tried: &tried, ticket: snapshot.take_ticket(), ..Default::default() };
+            let request = PickRequest { tried: &tried, ticket: snapshot.take_ticket(), ..Default::default() };
             let index = snapshot.pick(&request, &mut draw).unwrap();
             assert_eq!(index.0 / 3, n / 3, "{}", policy.name());
             assert!(!tried.contains(&index));
@@ -251,8 +249,7 @@ fn whoever_has_tried_a_whole_subset_goes_on_outside_of_it() {
         let inside = reached(&snapshot);
         let (mut draw, mut tried) = (Draw::new(1), Vec::new());
         for n in 0..40 {
-            let request =
-                PickRequest { tried: &tried, ticket: snapshot.take_ticket(), ..Default::default() };
+            let request = PickRequest { tried: &tried, ticket: snapshot.take_ticket(), ..Default::default() };
             let index = snapshot.pick(&request, &mut draw).unwrap();
             assert_eq!(inside.contains(&index.0), n < 5, "{}", policy.name());
             assert!(!tried.contains(&index));

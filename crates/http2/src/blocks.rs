@@ -72,7 +72,8 @@ impl Connection {
         if !is_new {
             self.decode(block, |_, _| {})?;
             // What crossed the end that we set is no mistake; a number that was passed over is (section 5.1.1).
-            return if self.was_given_up(id) || !is_taken {
+            let is_late = if self.is_server() { self.was_given_up(id) } else { self.was_begun(id) };
+            return if is_late || !is_taken {
                 Ok(())
             } else {
                 self.on_unknown(id).and(Err(Reason::PROTOCOL_ERROR.into()))

@@ -297,8 +297,9 @@ impl Connection {
     /// Fills in the key of a WebSocket that a caller's tunnel is to have.
     pub fn fill_in_key(&mut self, key: Key, text: [u8; KEY.len()]) {
         let slot = self.slot(key);
-        if let Some(at) = slot.tunnel {
-            slot.receiving.text[at..at + KEY.len()].copy_from_slice(&text);
+        // A head that is too long was cut, perhaps before the key; the parser refuses it.
+        if let Some(place) = slot.tunnel.and_then(|at| slot.receiving.text.get_mut(at..at + KEY.len())) {
+            place.copy_from_slice(&text);
         }
     }
 
@@ -326,6 +327,11 @@ impl Connection {
         // The number after the last that there is.
         let has_numbers = self.newest <= settings::WINDOW_MAX - 2 * self.bounds.streams_max.min(1 << 20);
         self.is_greeted && self.end.is_none() && !self.peer_leaves && has_numbers
+    }
+
+    /// Streams that the peer allows at a time.
+    pub fn streams_max(&self) -> u32 {
+        self.peer.streams_max
     }
 
     /// Whether the endpoint said that it takes extended CONNECT.
@@ -393,8 +399,21 @@ impl Connection {
     /// Gives a stream back; one that is not over is reset with `CANCEL`, or with `NO_ERROR` where only its peer has not
     /// ended it (section 8.1).
     pub fn release(&mut self, key: Key) {
-        let is_sent = self.slot(key).is_sent();
-        self.reset(key, if is_sent && self.is_server() { Reason::NO_ERROR } else { Reason::CANCEL });
+        let is_server = self.is_server();
+        let slot = self.slot(key);
+        let is_sent = slot.is_sent();
+        if !is_server
+            && is_sent
+            && slot.receiving.is_whole()
+            && slot.broken.is_none()
+            && !slot.receiving.is_complete
+        {
+            // Only the word that it has ended is still to come.
+            let id = slot.id;
+            slot.receiving.is_complete = true;
+            self.remember_given_up(id);
+        }
+        self.reset(key, if is_sent && is_server { Reason::NO_ERROR } else { Reason::CANCEL });
         let Some(slot) = self.slots[key.0 as usize].take() else { return };
         if slot.is_queued {
             self.queue.retain(|waiting| *waiting != key.0);

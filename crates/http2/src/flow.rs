@@ -40,7 +40,8 @@ impl Connection {
 
     pub(crate) fn give_back_to_all(&mut self, n: u32) {
         self.owed += n;
-        if self.owed >= self.bounds.connection_window / 2 && self.end.is_none() {
+        // As soon as for one stream: what others leave unread may be nearly all of the connection's window.
+        if self.owed >= self.bounds.stream_window / 2 && self.end.is_none() {
             let owed = std::mem::take(&mut self.owed);
             self.recv_window += i64::from(owed);
             frame::put_window_update(0, owed, &mut self.out);
@@ -74,7 +75,8 @@ impl Connection {
                 && slot.is_queued
             {
                 slot.is_queued = false;
-                if slot.broken.is_none() {
+                // One whose own window is used up is woken when that is opened.
+                if slot.broken.is_none() && slot.send_window > 0 {
                     room -= frame::PAYLOAD_MAX as i64;
                     self.touch(Key(key));
                 }

@@ -4,7 +4,7 @@
 //! hide or turn into something else (RFC 9113, section 8): a byte that ends a line, white space that a parser would
 //! strip, fields that speak of one connection, two names for one host, a target that is no path. Every field that is
 //! written came in; what is added is the framing that the body will have. What is written is bounded: text that is longer
-//! than its bound is cut, and so never ends.
+//! than its bound is cut, and so never ends; trailers like that are malformed.
 
 use isobar_http1::{HeaderId, Method, is_token, parse_length, reason_phrase};
 
@@ -334,6 +334,9 @@ impl<'a> Inbound<'a> {
         };
         self.out.extend_from_slice(b"\r\n");
         if self.out.len() > self.out_max {
+            if self.kind == Kind::Trailers {
+                return Err(Malformed::Trailers);
+            }
             self.out.truncate(self.out_max);
         }
         Ok(translated)

@@ -24,6 +24,8 @@ pub enum Malformed {
     Length,
     /// The protocol of a tunnel has no name, or the tunnel has a length.
     Tunnel,
+    /// The trailers are longer than they may be.
+    Trailers,
     /// The status is none, or one that HTTP/2 does not have.
     Status,
 }
@@ -41,6 +43,7 @@ impl Malformed {
             Self::TwoHosts => "host and authority differ",
             Self::Length => "the length is no number, said twice, or there is no body for it",
             Self::Tunnel => "the protocol of a tunnel has no name, or the tunnel has a length",
+            Self::Trailers => "the trailers are longer than they may be",
             Self::Status => "the status is none, or one that HTTP/2 does not have",
         }
     }

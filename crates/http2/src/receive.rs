@@ -58,6 +58,7 @@ impl Connection {
                 }
                 Err(Fault::Malformed(id, malformed)) => {
                     self.malformed = Some(malformed);
+                    self.n_malformed += 1;
                     self.fail_stream(id, Reason::PROTOCOL_ERROR);
                     self.count_fault();
                 }
@@ -352,7 +353,10 @@ impl Connection {
         let from_server = !self.is_server();
         self.peer.apply(payload, from_server)?;
         self.is_greeted = true;
-        self.encoder.set_table_max(self.peer.header_table as usize);
+        if self.peer.header_table_least <= self.peer.header_table {
+            self.encoder.set_table_max(self.peer.header_table_least as usize);
+            self.encoder.set_table_max(self.peer.header_table as usize);
+        }
         let more = i64::from(self.peer.initial_window) - i64::from(before);
         if more != 0 {
             for key in self.keys() {

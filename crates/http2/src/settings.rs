@@ -39,6 +39,8 @@ pub(crate) struct PeerSettings {
     pub(crate) streams_max: u32,
     pub(crate) initial_window: u32,
     pub(crate) header_table: u32,
+    /// The least that the last SETTINGS said on the way to it (RFC 7541, section 4.2).
+    pub(crate) header_table_least: u32,
     pub(crate) takes_connect: bool,
 }
 
@@ -48,6 +50,7 @@ impl Default for PeerSettings {
             streams_max: u32::MAX,
             initial_window: WINDOW_AT_FIRST,
             header_table: 4096,
+            header_table_least: 4096,
             takes_connect: false,
         }
     }
@@ -56,11 +59,15 @@ impl Default for PeerSettings {
 impl PeerSettings {
     /// Takes the payload of SETTINGS; `from_server`: a server sent it.
     pub(crate) fn apply(&mut self, payload: &[u8], from_server: bool) -> Result<(), Reason> {
+        self.header_table_least = u32::MAX;
         for setting in payload.chunks_exact(frame::SETTING_LEN) {
             let name = u16::from_be_bytes([setting[0], setting[1]]);
             let value = u32::from_be_bytes([setting[2], setting[3], setting[4], setting[5]]);
             match name {
-                HEADER_TABLE_SIZE => self.header_table = value,
+                HEADER_TABLE_SIZE => {
+                    self.header_table = value;
+                    self.header_table_least = self.header_table_least.min(value);
+                }
                 ENABLE_PUSH if value > u32::from(!from_server) => return Err(Reason::PROTOCOL_ERROR),
                 MAX_CONCURRENT_STREAMS => self.streams_max = value,
                 INITIAL_WINDOW_SIZE if value > WINDOW_MAX => return Err(Reason::FLOW_CONTROL_ERROR),

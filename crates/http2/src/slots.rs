@@ -66,16 +66,25 @@ impl Connection {
 
     /// Says that a stream is over for us.
     pub(crate) fn give_up(&mut self, id: u32, reason: Reason) {
+        self.remember_given_up(id);
+        frame::put_reset(id, reason, &mut self.out);
+    }
+
+    pub(crate) fn remember_given_up(&mut self, id: u32) {
         if self.given_up.len() == GIVEN_UP_MAX {
             self.given_up.pop_front();
         }
         self.given_up.push_back(id);
-        frame::put_reset(id, reason, &mut self.out);
     }
 
     /// Whether this is one of the last streams that we ended before their peer did.
     pub(crate) fn was_given_up(&self, id: u32) -> bool {
         self.given_up.contains(&id)
+    }
+
+    /// Whether we began this stream, and its peer has not ended it as far as is remembered.
+    pub(crate) fn was_begun(&self, id: u32) -> bool {
+        id <= self.newest && !id.is_multiple_of(2) && !self.was_ended(id)
     }
 
     pub(crate) fn was_ended(&self, id: u32) -> bool {

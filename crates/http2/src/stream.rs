@@ -97,6 +97,11 @@ impl Receiving {
         self.is_read && !self.has_text()
     }
 
+    /// All that its length says has come.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.has_head && self.length_left == Some(0)
+    }
+
     /// Whether a read would give bytes or the end.
     pub(crate) fn is_ready(&self) -> bool {
         self.has_text() || self.n_waiting() > 0 || self.is_read || self.is_over()

@@ -6,6 +6,8 @@
 use std::io;
 use std::task::{Context, Poll};
 
+use isobar_core::Instant;
+
 use crate::h2::{CallerStream, EndpointStream};
 use crate::socket::Socket;
 use crate::tls_stream::TlsStream;
@@ -161,10 +163,18 @@ impl Stream {
         }
     }
 
-    /// The same, unless anything was heard on that connection since the request went out.
-    pub(crate) fn give_up_if_silent(&self) {
+    /// The same, unless anything was heard on that connection not long ago.
+    pub(crate) fn give_up_if_silent(&self, now: Instant) {
         if let Self::Endpoint(stream) = self {
-            stream.give_up_if_silent();
+            stream.give_up_if_silent(now);
+        }
+    }
+
+    /// Whether a connection that ended did so as an idle one does; a stream of HTTP/2 may end for reasons of its own.
+    pub(crate) fn is_lost_as_idle(&self) -> bool {
+        match self {
+            Self::Endpoint(stream) => stream.is_lost_as_idle(),
+            Self::Plain(_) | Self::Tls(_) | Self::Caller(_) => true,
         }
     }
 

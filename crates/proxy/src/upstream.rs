@@ -75,12 +75,15 @@ pub(crate) enum ConnectError {
     /// It did not choose `h2`, or what came is none.
     #[error("it does not speak HTTP/2 there: is `protocol` of the service right?")]
     NoHttp2,
+    /// It allows no streams, or said at once that it takes no more.
+    #[error("it takes no requests on its connections of HTTP/2: is it overloaded, or about to end?")]
+    NoStreams,
 }
 
 impl ConnectError {
     /// Whether settings or certificates are at fault, rather than the way to the endpoint.
     pub(crate) fn is_of_tls(&self) -> bool {
-        !matches!(self, Self::Io(_) | Self::NoHttp2)
+        !matches!(self, Self::Io(_) | Self::NoHttp2 | Self::NoStreams)
     }
 }
 

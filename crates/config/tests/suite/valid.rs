@@ -57,7 +57,11 @@ fn a_minimal_file_has_the_documented_defaults() {
         normalize_path: true,
     };
     assert_eq!(settings.listeners, [listener]);
-    let service = ServiceSettings {
+    assert_eq!(settings.services, [service_of_defaults()]);
+}
+
+fn service_of_defaults() -> ServiceSettings {
+    ServiceSettings {
         name: "web".to_owned(),
         policy: PolicyKind::P2c.into(),
         hash_key: None,
@@ -88,8 +92,7 @@ fn a_minimal_file_has_the_documented_defaults() {
         sticky: None,
         zone_aware: None,
         subset: None,
-    };
-    assert_eq!(settings.services, [service]);
+    }
 }
 
 #[test]

@@ -23,10 +23,6 @@ use crate::view::View;
 const RESPONSE_LIMITS: HeadLimits =
     HeadLimits { head_bytes: 64 * 1024, target_bytes: 64 * 1024, n_headers: 256 };
 
-/// Calls whose callers gave them less time than this say nothing of the connection that they were on: deadlines pass all
-/// day, and connections would be made anew by whoever sets short ones.
-const SILENCE_MIN: Duration = Duration::from_secs(1);
-
 /// The request's way to the endpoint.
 pub(super) struct Upload {
     pub(super) pump: Pump,
@@ -101,7 +97,11 @@ impl Call<'_> {
         let mut guard = InFlight::start(view.clone(), index, self.worker.number, now);
         self.record.endpoint = Some((view.clone(), index));
         let upstream = match self.check_out(view, index, only_fresh, now).await {
-            Ok(upstream) => upstream,
+            Ok(mut upstream) => {
+                // A connection that others got before it is no less fresh for this request.
+                upstream.reused &= !only_fresh;
+                upstream
+            }
             Err(NoUpstream::Full) => {
                 guard.finish(Outcome::Refused);
                 return Attempt::Full;
@@ -193,7 +193,7 @@ impl Call<'_> {
                 }
                 Step::CallerGone => return Attempt::CallerGone,
                 Step::CallerBlamed(refusal) => return Attempt::CallerBlamed(refusal),
-                Step::Reset if upstream.reused && self.scratch.up.is_empty() => {
+                Step::Reset if self.is_stale(&upstream) => {
                     guard.finish(Outcome::Refused);
                     return Attempt::Failed(self.failure(&step, &upstream, upload, limit));
                 }
@@ -208,6 +208,12 @@ impl Call<'_> {
                 }
             }
         }
+    }
+
+    /// Whether a connection that was used before ended as idle ones do: without a byte of a response, for no fault of the
+    /// request.
+    fn is_stale(&self, upstream: &Upstream) -> bool {
+        upstream.reused && self.scratch.up.is_empty() && upstream.stream.is_lost_as_idle()
     }
 
     /// Turns the end of a wait into a failure and forgets what came of a response.
@@ -225,13 +231,13 @@ impl Call<'_> {
         };
         let request_expired = self.limit.is_some() && limit == self.limit;
         if kind == AttemptFailure::Timeout {
-            if !(request_expired && self.caller_set_limit) {
+            if request_expired && self.caller_set_limit {
+                upstream.stream.give_up_if_silent(self.worker.now());
+            } else {
                 upstream.stream.give_up();
-            } else if self.worker.now().since(self.record.arrived) >= SILENCE_MIN {
-                upstream.stream.give_up_if_silent();
             }
         }
-        let stale = kind == AttemptFailure::Reset && upstream.reused && self.scratch.up.is_empty();
+        let stale = kind == AttemptFailure::Reset && self.is_stale(upstream);
         let failure = Failure {
             refusal,
             kind,
@@ -383,7 +389,7 @@ impl Call<'_> {
     /// Whether the caller is gone, as far as the upload does not find it out: that reads, unless it waits for the endpoint.
     pub(super) fn caller_has_left(&mut self, cx: &mut Context<'_>, upload: &Upload) -> bool {
         if upload.pump.is_finished() || upload.stopped {
-            return self.caller_is_gone(cx);
+            return self.connection.stream.is_reset(cx) || self.caller_is_gone(cx);
         }
         upload.pump.waits_for_sink() && self.connection.stream.is_reset(cx)
     }

@@ -29,6 +29,9 @@ pub(super) enum NoUpstream {
     Unfit(Refusal),
 }
 
+/// New connections that a request waits for in vain, because others took their streams, before the endpoint has failed it.
+const WAITS_MAX: u32 = 8;
+
 impl Call<'_> {
     /// A connection to the endpoint that this request may use.
     pub(super) async fn check_out(
@@ -109,6 +112,7 @@ impl Call<'_> {
         }
         self.arm_connect(now);
         let mut is_counted = false;
+        let mut n_waits = 0;
         loop {
             let link = if let Some(link) = links.opening(&member.live) {
                 link
@@ -131,9 +135,14 @@ impl Call<'_> {
             }
             // The link that was waited for may be full by now, for others waited too; then the next is tried.
             if let Some((stream, reused)) =
-                link.stream().or_else(|| links.stream(&member.live, only_fresh, done))
+                link.stream(done).or_else(|| links.stream(&member.live, only_fresh, done))
             {
                 return Ok(Upstream::of_stream(stream, reused, done));
+            }
+            n_waits += 1;
+            if !link.takes_requests() || n_waits == WAITS_MAX {
+                let error = ConnectError::NoStreams;
+                return Err(NoUpstream::Failed(self.no_connection(&member.endpoint, &error, done)));
             }
         }
     }

@@ -41,7 +41,8 @@ impl std::fmt::Debug for Channel {
 /// How a drive left the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Drive {
-    Open,
+    /// It goes on; whether everything that was to be said is in the socket.
+    Open { flushed: bool },
     /// It is over, and everything that was to be said is in the socket.
     Said,
     /// The socket is of no more use.
@@ -133,7 +134,7 @@ impl Channel {
             // Nobody has asked the socket for what comes meanwhile.
             self.wake_driver();
         }
-        Drive::Open
+        Drive::Open { flushed: is_flushed }
     }
 
     /// Receives once; false when nothing more is there.
@@ -199,7 +200,8 @@ impl Channel {
         }
     }
 
-    fn lose(&self) {
+    /// Breaks off every stream: the socket is of no more use.
+    pub(super) fn lose(&self) {
         self.connection().lost();
         self.wake_touched();
     }

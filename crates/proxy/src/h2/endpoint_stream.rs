@@ -8,6 +8,8 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use isobar_core::Instant;
+
 use super::channel::Held;
 use super::link::Link;
 use crate::websocket;
@@ -54,11 +56,20 @@ impl EndpointStream {
         self.lease.0.retire();
     }
 
-    /// The same, unless something came on the connection meanwhile: then it is this request alone that takes long.
-    pub(crate) fn give_up_if_silent(&self) {
-        if self.held.channel().n_heard() == self.n_heard {
+    /// The same, unless something came on the connection not long ago: then it is this request alone that takes long, or was
+    /// given little time.
+    pub(crate) fn give_up_if_silent(&self, now: Instant) {
+        if self.lease.0.is_silent(self.held.channel(), now) {
             self.give_up();
         }
+    }
+
+    /// Whether the connection ended as an idle one does: it said that it had not begun with the request, or nothing at all.
+    pub(crate) fn is_lost_as_idle(&self) -> bool {
+        let is_silent = self.held.channel().n_heard() == self.n_heard;
+        self.held
+            .broken()
+            .is_some_and(|broken| broken.reason.is_none() && (broken.is_unprocessed || is_silent))
     }
 
     /// Whether the endpoint said that it takes extended CONNECT.

@@ -33,6 +33,9 @@ const BYTES_PER_FRAME: u64 = 32;
 /// Empty frames of DATA in a window that do not end their message: nobody has a reason for more than a few.
 const EMPTY_MAX: u32 = 200;
 
+/// Requests after which the clock is looked at, where nothing but requests comes.
+const REQUESTS_PER_LOOK: u32 = 64;
+
 /// The same for each request: clients of gRPC speak of the windows of the stream and of the connection before and after each
 /// short answer, and measure the path.
 const FRAMES_PER_REQUEST: u64 = 4;
@@ -102,17 +105,14 @@ impl Meter {
             kind::HEADERS => {
                 self.now.requests += 1;
                 self.newest = self.newest.max(frame.stream);
+                if self.now.requests.is_multiple_of(REQUESTS_PER_LOOK) {
+                    self.turn(clock());
+                }
                 return None;
             }
             _ => {}
         }
-        let now = clock();
-        if now.since(self.window_began) >= WINDOW {
-            self.before = self.now;
-            self.now = Counts::default();
-            self.window_began = now;
-            self.newest_at = [self.newest_at[1], self.newest];
-        }
+        self.turn(clock());
         match frame.kind {
             kind::DATA => {
                 self.now.empty += 1;
@@ -135,6 +135,16 @@ impl Meter {
                 let too_many = self.now.idle > IDLE_MAX && self.is_beyond_measure(self.now.idle);
                 too_many.then_some(CloseReason::IdleFlood)
             }
+        }
+    }
+
+    /// Begins another window where it is time to.
+    fn turn(&mut self, now: Instant) {
+        if now.since(self.window_began) >= WINDOW {
+            self.before = self.now;
+            self.now = Counts::default();
+            self.window_began = now;
+            self.newest_at = [self.newest_at[1], self.newest];
         }
     }
 

@@ -22,7 +22,7 @@ use isobar_http2::{Bounds, Connection, Reason};
 use isobar_tls::Originator;
 
 use super::channel::{Channel, Drive, Held};
-use super::{CONNECTION_WINDOW, EndpointStream, STREAM_WINDOW};
+use super::{EndpointStream, STREAM_WINDOW, connection_window};
 use crate::stream::Stream;
 use crate::upstream::{self, AddressHasher, ConnectError, IdleLimits, Permit};
 use crate::worker::Worker;
@@ -47,11 +47,18 @@ const CONTINUATIONS_MAX: usize = 64;
 const BOUNDS: Bounds = Bounds {
     streams_max: STREAMS_MAX,
     stream_window: STREAM_WINDOW,
-    connection_window: CONNECTION_WINDOW,
+    connection_window: connection_window(STREAMS_MAX),
     head_bytes: HEAD_BYTES_MAX,
     header_list_max: HEADER_LIST_MAX,
     continuations_max: CONTINUATIONS_MAX,
 };
+
+/// An endpoint that says nothing for so long while it is asked is perhaps not there any more, whatever the deadlines of its
+/// callers: the state of a firewall that was lost, for one.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// After the last request of a link its endpoint has this long to take what was said.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Why a link was not made; many requests may have waited for it.
 pub(crate) type LinkError = Rc<ConnectError>;
@@ -64,6 +71,8 @@ pub(crate) struct Link {
     n_streams: Cell<usize>,
     idle_since: Cell<Instant>,
     is_used: Cell<bool>,
+    /// Since when requests have been made and nothing was heard, and what `Channel::n_heard` was then.
+    unheard: Cell<(u64, Instant)>,
     /// No more requests are put on it.
     is_retired: Cell<bool>,
     worker: Rc<Worker>,
@@ -105,6 +114,7 @@ impl Link {
             n_streams: Cell::new(0),
             idle_since: Cell::new(now),
             is_used: Cell::new(false),
+            unheard: Cell::new((u64::MAX, now)),
             is_retired: Cell::new(false),
             worker: Rc::clone(worker),
         })
@@ -125,6 +135,20 @@ impl Link {
     /// Lets it end with the streams that it has: a request on it was given up, so it may lead nowhere.
     pub(super) fn retire(&self) {
         self.is_retired.set(true);
+    }
+
+    /// Whether nothing was heard for long, though requests were made all the while.
+    pub(super) fn is_silent(&self, channel: &Channel, now: Instant) -> bool {
+        let (n_heard, since) = self.unheard.get();
+        n_heard == channel.n_heard() && now.since(since) >= SILENCE
+    }
+
+    /// Whether an open link can carry a request at some time.
+    pub(crate) fn takes_requests(&self) -> bool {
+        match &*self.state.borrow() {
+            State::Open(channel) => channel.connection().is_open() && channel.connection().streams_max() > 0,
+            State::Opening(_) | State::Failed(_) | State::Closed => false,
+        }
     }
 
     /// Ready when it is open or never will be.
@@ -176,10 +200,13 @@ impl Link {
     }
 
     /// Takes a stream; `None` where none is free.
-    pub(crate) fn stream(self: &Rc<Self>) -> Option<(EndpointStream, bool)> {
+    pub(crate) fn stream(self: &Rc<Self>, now: Instant) -> Option<(EndpointStream, bool)> {
         let held = match &*self.state.borrow() {
             State::Open(channel) => {
                 let key = channel.connection().open()?;
+                if self.unheard.get().0 != channel.n_heard() {
+                    self.unheard.set((channel.n_heard(), now));
+                }
                 Held::new(Rc::clone(channel), key)
             }
             State::Opening(_) | State::Failed(_) | State::Closed => return None,
@@ -221,7 +248,7 @@ impl Links {
         let set = all.get_mut(&upstream::key(live))?;
         set.links.retain(|link| link.is_alive() && link.is_fresh(&limits, now));
         let mut usable = set.links.iter().filter(|link| !(only_fresh && link.is_used.get()));
-        usable.find_map(Link::stream)
+        usable.find_map(|link| link.stream(now))
     }
 
     /// A link that is being made and that another request may wait for.
@@ -312,14 +339,15 @@ async fn drive(
         drop(link);
         weak
     };
-    poll_fn(|cx| match driven.poll(cx) {
-        Poll::Pending if link.strong_count() == 0 => {
-            driven.channel.connection().fail(Reason::NO_ERROR);
-            driven.poll(cx)
-        }
-        polled => polled,
-    })
-    .await;
+    let is_unused = poll_fn(|cx| match driven.poll(cx) {
+        Poll::Pending if link.strong_count() == 0 => Poll::Ready(true),
+        polled => polled.map(|()| false),
+    });
+    if is_unused.await {
+        driven.channel.connection().fail(Reason::NO_ERROR);
+        // An endpoint that takes nothing does not keep it.
+        let _ = tokio::time::timeout(LAST_WORDS, poll_fn(|cx| driven.poll(cx))).await;
+    }
     if let Some(link) = link.upgrade() {
         link.change(State::Closed);
     }
@@ -333,13 +361,20 @@ struct Driven {
     stream: Stream,
 }
 
+impl Drop for Driven {
+    fn drop(&mut self) {
+        // Also where its task panics: whoever holds a stream is to know.
+        self.channel.lose();
+    }
+}
+
 impl Driven {
     /// Ready when it is over.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.channel.be_driven_by(cx);
         // An endpoint is trusted not to flood.
         let drive = self.channel.poll_drive(cx, &mut self.stream, &mut Vec::new(), |_| Ok(()), |_| {});
-        if drive == Drive::Open { Poll::Pending } else { Poll::Ready(()) }
+        if matches!(drive, Drive::Open { .. }) { Poll::Pending } else { Poll::Ready(()) }
     }
 }
 

@@ -39,9 +39,15 @@ pub(crate) use serve::serve;
 /// lets the next be on its way. Multiplied by the streams of a connection it is what a slow reader can make us hold.
 pub(crate) const STREAM_WINDOW: u32 = 64 * 1024;
 
-/// Bytes of all streams of a connection that its sender may send ahead: bounds the memory that one connection whose
-/// exchanges are slow can take, whatever the number of its streams.
-pub(crate) const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Bytes of all streams of a connection that its sender may send ahead: no less than its streams may, since those of which
+/// nothing is read would otherwise hold up the others.
+pub(crate) const fn connection_window(streams_max: u32) -> u32 {
+    let all = streams_max as u64 * STREAM_WINDOW as u64;
+    if all < WINDOW_MAX as u64 { all as u32 } else { WINDOW_MAX }
+}
+
+/// The largest window that there is (RFC 9113, section 6.9.1).
+const WINDOW_MAX: u32 = 0x7FFF_FFFF;
 
 /// What a field costs in the header list beside its name and value (RFC 9113, section 6.5.2).
 const FIELD_OVERHEAD: usize = 32;

@@ -15,7 +15,7 @@ use isobar_http2::{Bounds, Connection, Reason};
 
 use super::channel::{Channel, Drive, Held};
 use super::flood::{CloseReason, Meter};
-use super::{CONNECTION_WINDOW, CallerStream, FIELD_OVERHEAD, STREAM_WINDOW};
+use super::{CallerStream, FIELD_OVERHEAD, STREAM_WINDOW, connection_window};
 use crate::buffer::Buffer;
 use crate::connection::Trunk;
 use crate::plan::ListenerPlan;
@@ -24,6 +24,9 @@ use crate::websocket;
 
 /// Frames of CONTINUATION behind one of HEADERS: the largest heads that listeners take need a few.
 const CONTINUATIONS_MAX: usize = 16;
+
+/// Bytes that are taken and thrown away after the end: what was on its way when the caller was told.
+const DISCARDED_MAX: usize = 1 << 20;
 
 /// After the last stream of a connection that is to end, the caller has this long to take what was said and close.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -38,7 +41,18 @@ pub(crate) async fn serve(stream: Stream, trunk: Trunk, first: Vec<u8>) {
     };
     let channel = Channel::new(connection, Rc::clone(&trunk.listener.worker));
     let (stage, meter, verdict) = (Stage::Greeting, Meter::default(), None);
-    let mut served = Served { channel, stream, first, trunk, is_tls, meter, verdict, stage, n_discarded: 0 };
+    let mut served = Served {
+        channel,
+        stream,
+        first,
+        trunk,
+        is_tls,
+        meter,
+        verdict,
+        stage,
+        is_taking: false,
+        n_discarded: 0,
+    };
     poll_fn(|cx| served.poll(cx)).await;
 }
 
@@ -47,7 +61,7 @@ fn bounds(listener: &ListenerPlan) -> Bounds {
     Bounds {
         streams_max: listener.streams_max,
         stream_window: STREAM_WINDOW,
-        connection_window: CONNECTION_WINDOW,
+        connection_window: connection_window(listener.streams_max),
         // What is longer is answered by the parser, with a code and a line in the log.
         head_bytes: limits.head_bytes + 1,
         header_list_max: (limits.head_bytes + FIELD_OVERHEAD * limits.n_headers) as u32,
@@ -83,15 +97,24 @@ struct Served {
     /// What the meter has found.
     verdict: Option<CloseReason>,
     stage: Stage,
+    /// The caller has taken something since the deadline was set.
+    is_taking: bool,
     /// Bytes that came after the end.
     n_discarded: usize,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // Also where its task panics: whoever holds a stream is to know.
+        self.channel.lose();
+    }
 }
 
 impl Served {
     /// Ready when the connection is over.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.channel.be_driven_by(cx);
-        let Self { channel, stream, first, trunk, meter, verdict, .. } = self;
+        let Self { channel, stream, first, trunk, meter, verdict, is_taking, .. } = self;
         let meter = std::cell::RefCell::new(meter);
         let drive = channel.poll_drive(
             cx,
@@ -102,11 +125,14 @@ impl Served {
                 *verdict = close;
                 close.map_or(Ok(()), |_| Err(Reason::ENHANCE_YOUR_CALM))
             },
-            |n| meter.borrow_mut().sent(n),
+            |n| {
+                meter.borrow_mut().sent(n);
+                *is_taking = true;
+            },
         );
         self.accept();
         match drive {
-            Drive::Open => return self.poll_time(),
+            Drive::Open { flushed } => return self.poll_time(flushed),
             Drive::Lost => {}
             // Who floods gets no more of our time.
             Drive::Said if self.verdict.is_some() => {}
@@ -133,7 +159,7 @@ impl Served {
         stock.lend(&mut buffer);
         let polled = loop {
             match self.stream.poll_read(cx, buffer.room()) {
-                Poll::Ready(Ok(n)) if n > 0 && self.n_discarded < CONNECTION_WINDOW as usize => {
+                Poll::Ready(Ok(n)) if n > 0 && self.n_discarded < DISCARDED_MAX => {
                     self.n_discarded += n;
                 }
                 Poll::Ready(_) => break Poll::Ready(()),
@@ -188,14 +214,27 @@ impl Served {
     }
 
     fn leave(&mut self) {
+        self.is_taking = true;
         self.channel.connection().leave();
         self.channel.wake_driver();
         self.stage = Stage::Leaving;
         self.trunk.deadline.set(Instant(u64::MAX));
     }
 
-    /// Keeps the deadline; ready when the connection's time is over.
-    fn poll_time(&mut self) -> Poll<()> {
+    /// The caller has as long for the rest of the last answer as for any, as long as he takes some of it.
+    fn poll_last_answer(&mut self) -> Poll<()> {
+        if std::mem::take(&mut self.is_taking) {
+            let patience = self.trunk.listener.terms().listener().body_idle;
+            self.trunk.deadline.set(self.trunk.now().after(patience));
+        } else if self.trunk.deadline.fired() {
+            self.count(CloseReason::Timeout);
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+
+    /// Keeps the deadline; ready when the connection's time is over. `flushed`: everything is in the socket.
+    fn poll_time(&mut self, flushed: bool) -> Poll<()> {
         let (is_idle, is_greeted, has_left) = {
             let connection = self.channel.connection();
             (connection.n_streams() == 0, connection.is_greeted(), connection.has_left())
@@ -203,7 +242,7 @@ impl Served {
         match self.stage {
             Stage::Greeting if is_greeted => {
                 self.stage = Stage::New;
-                return self.poll_time();
+                return self.poll_time(flushed);
             }
             Stage::New | Stage::Busy if is_idle => {
                 let patience = self.trunk.patience(self.stage == Stage::Busy);
@@ -217,13 +256,14 @@ impl Served {
             }
             Stage::Idle | Stage::Busy if self.trunk.deadline.fired() => self.leave(),
             Stage::Busy if self.trunk.is_closing() => self.leave(),
+            Stage::Leaving if is_idle && !flushed => return self.poll_last_answer(),
             Stage::Leaving if is_idle => self.last_words(),
             Stage::LastWords if !is_idle => {
                 // It was on its way when the caller was told.
                 self.stage = Stage::Leaving;
                 self.trunk.deadline.set(Instant(u64::MAX));
             }
-            Stage::LastWords if has_left && self.channel.connection().output().is_empty() => {
+            Stage::LastWords if has_left && flushed => {
                 self.stream.shutdown_write();
                 if self.trunk.deadline.fired() {
                     return Poll::Ready(());
