@@ -108,13 +108,18 @@ impl Weigher {
         Self { settings, endpoints: BTreeMap::new(), due: None }
     }
 
-    /// Takes over other settings; factors start over where weights come from elsewhere now.
+    /// Takes over other settings; factors start over where weights come from elsewhere now. The next weighing stays planned
+    /// where its period is the same, so that reloads which come faster than weighings do not put them off for ever.
     pub(crate) fn set_settings(&mut self, settings: WeightSettings, members: &[Member], now: Instant) {
-        if std::mem::discriminant(&settings.source) != std::mem::discriminant(&self.settings.source) {
+        let source = std::mem::discriminant(&self.settings.source);
+        let moves = std::mem::discriminant(&settings.source) != source;
+        if moves {
             self.endpoints.clear();
         }
+        if moves || settings.update != self.settings.update {
+            self.due = None;
+        }
         self.settings = settings;
-        self.due = None;
         self.watch_only(members, now);
     }
 
