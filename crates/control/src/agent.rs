@@ -1,7 +1,8 @@
 //! One question to the agent beside an endpoint: a connection, and one line read from it.
 //!
 //! Nothing is sent. Invariants: an answer has as long as the interval to come, at most [`PATIENCE_MAX`], the wait for a
-//! permit not counted; at most [`LINE_MAX`] bytes are read; questions count among the probes under way, with their bounds.
+//! permit not counted; at most [`LINE_MAX`] bytes are read; at most [`AGENTS_MAX`] questions are under way in the process, beside
+//! the probes, which wait for none of them.
 //! Limit: an agent is spoken to in the clear, also where the endpoint is not.
 
 use std::time::Duration;
@@ -14,6 +15,14 @@ use crate::probe::Prober;
 
 /// Bytes of an agent's line: all words there are take half of it, and a reason for people the rest.
 const LINE_MAX: usize = 256;
+
+/// Questions under way at once, over all services: each holds a descriptor, and what agents say presses less than what
+/// probes find, so half as many as those.
+pub(crate) const AGENTS_MAX: usize = 512;
+
+/// Questions of one service under way at once: one whose agents all keep silent leaves room for three others. Agents that
+/// answer within a tenth of a second may be 2,500 at an interval of two seconds; where many keep silent, questions come later.
+pub(crate) const AGENTS_OF_SERVICE_MAX: usize = 128;
 
 /// Longest wait for an answer: an agent only says what it knows already.
 const PATIENCE_MAX: Duration = Duration::from_secs(5);
@@ -29,7 +38,7 @@ impl Prober {
     ) -> Option<AgentLine> {
         let Address::Tcp(mut address) = endpoint.address else { return None };
         address.set_port(port);
-        let _permits = self.permits().await;
+        let _permits = self.agents.permits().await;
         let asked = async { line(TcpStream::connect(address).await?).await };
         match tokio::time::timeout(interval.min(PATIENCE_MAX), asked).await {
             Ok(Ok(text)) => {
