@@ -57,12 +57,11 @@ pub(crate) fn service(name: String, fields: &Fields<'_>) -> ServiceSettings {
     let endpoints = endpoints::read(fields, &format!("the service \"{name}\""), ENDPOINTS_MAX);
     check_traffic(&name, fields, &endpoints);
     let (policy, hash_key) = policy::read(fields);
-    let (weights, agent_port) = weights::read(fields, policy.kind);
+    let weights = weights::read(fields, policy.kind);
     ServiceSettings {
         policy,
         hash_key,
         weights,
-        agent_port,
         endpoints,
         discovery: discovery(fields),
         health: health::read(fields, http2),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use isobar_config::InitialHealth;
+use isobar_core::{AgentDue, AgentSettings};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixListener};
 
@@ -125,11 +126,13 @@ async fn agents_that_keep_silent_delay_no_probe_of_any_service() {
     let (good, _heads) = answering(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
     let common = Prober::default();
     let probers: Vec<Prober> = (0..SERVICES).map(|_| common.for_service()).collect();
+    let settings = AgentSettings { port, interval: Duration::from_mins(1) };
+    let due = AgentDue { settings, endpoint: good.clone().into(), generation: 0 };
     let mut questions = tokio::task::JoinSet::new();
     for prober in &probers {
         for _ in 0..PROBES_OF_SERVICE_MAX {
-            let (prober, endpoint) = (prober.clone(), good.clone());
-            questions.spawn(async move { prober.ask_agent(&endpoint, port, Duration::from_mins(1)).await });
+            let (prober, due) = (prober.clone(), due.clone());
+            questions.spawn(async move { prober.ask_agent(&due).await });
         }
     }
     // Tasks begin in the order in which they were spawned, so all questions have asked for their permits before.

@@ -56,4 +56,6 @@ pub use routing::{
 pub use shard::EndpointCounts;
 pub use snapshot::{EndpointState, Member, MemberIndex, NoPick, PickRequest, Snapshot};
 pub use time::Instant;
-pub use weights::{AgentDue, AgentLine, LoadMetrics, LoadReport, WeightSettings, WeightSource};
+pub use weights::{
+    AgentDue, AgentLine, AgentSettings, LoadMetrics, LoadReport, WeightSettings, WeightSource,
+};

@@ -21,8 +21,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use agent::AgentLine;
-pub use agents::AgentDue;
 pub(crate) use agents::Agents;
+pub use agents::{AgentDue, AgentSettings};
 pub use report::{LoadMetrics, LoadReport};
 pub(crate) use slot::Slot;
 
@@ -75,8 +75,8 @@ pub struct WeightSettings {
     pub update: Duration,
     /// How long what was heard last of an endpoint counts.
     pub expiry: Duration,
-    /// How often the agents beside endpoints are asked, where there are any.
-    pub agents: Option<Duration>,
+    /// The agents beside endpoints, where there are any.
+    pub agents: Option<AgentSettings>,
 }
 
 impl WeightSettings {

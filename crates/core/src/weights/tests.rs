@@ -55,7 +55,8 @@ fn only_another_source_or_another_update_plans_the_next_weighing_anew() {
     let planned = weigher.poll_timeout();
     let now = Instant(0).after(3 * second);
     let other_expiry = WeightSettings { expiry: 30 * second, ..measured };
-    let with_agents = WeightSettings { agents: Some(second), ..measured };
+    let with_agents =
+        WeightSettings { agents: Some(AgentSettings { port: 1, interval: second }), ..measured };
     for settings in [measured, other_expiry, with_agents] {
         weigher.set_settings(settings, &[], now);
         assert_eq!(weigher.poll_timeout(), planned, "{settings:?}");
