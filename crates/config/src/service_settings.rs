@@ -21,8 +21,6 @@ pub struct ServiceSettings {
     pub hash_key: Option<HashKey>,
     /// Where the weights of its endpoints come from.
     pub weights: WeightSettings,
-    /// The port of the agents beside its endpoints; `Some` where `weights` says how often they are asked.
-    pub agent_port: Option<u16>,
     /// The path that load probes ask for; `None` where the policy sends none.
     pub load_probe: Option<String>,
     /// Its endpoints in written order.

@@ -65,13 +65,12 @@ pub(crate) fn service(name: String, fields: &Fields<'_>, runtime: &RuntimeSettin
     let endpoints = endpoints::read(fields, &format!("the service \"{name}\""), ENDPOINTS_MAX);
     check_traffic(&name, fields, &endpoints);
     let policy = policy::read(fields);
-    let (weights, agent_port) = weights::read(fields, policy.settings.kind);
+    let weights = weights::read(fields, policy.settings.kind);
     ServiceSettings {
         policy: policy.settings,
         hash_key: policy.hash_key,
         load_probe: policy.load_probe,
         weights,
-        agent_port,
         endpoints,
         discovery: discovery(fields),
         health: health::read(fields, http2),

@@ -3,7 +3,7 @@
 //! Invariants of what comes out: an option is written only for a source that it means something to; live weights go with a
 //! policy that places by no key; what was heard is not forgotten between two weighings.
 
-use isobar_core::{PolicyKind, WeightSettings, WeightSource};
+use isobar_core::{AgentSettings, PolicyKind, WeightSettings, WeightSource};
 
 use crate::diagnose::Diagnostic;
 use crate::fields::Fields;
@@ -17,8 +17,8 @@ const OPTIONS: [(&str, &[&str]); 5] = [
     ("agent", &["reported"]),
 ];
 
-/// Where the weights of a service with this policy come from, and the port of its agents.
-pub(crate) fn read(service: &Fields<'_>, policy: PolicyKind) -> (WeightSettings, Option<u16>) {
+/// Where the weights of a service with this policy come from.
+pub(crate) fn read(service: &Fields<'_>, policy: PolicyKind) -> WeightSettings {
     let fields = service.table("weights");
     let from = fields.choice("from");
     check_options(&fields, from);
@@ -39,11 +39,13 @@ pub(crate) fn read(service: &Fields<'_>, policy: PolicyKind) -> (WeightSettings,
         },
         "measured" => WeightSource::Measured,
         // Options that mean nothing leave no trace, so that settings are equal where their effect is.
-        _ => return (WeightSettings::default(), None),
+        _ => return WeightSettings::default(),
     };
-    let agents = agent.as_ref().map(|agent| agent.duration("interval"));
-    let port = agent.map(|agent| agent.integer("port") as u16);
-    (WeightSettings { source, update, expiry, agents }, port)
+    let agents = agent.map(|agent| AgentSettings {
+        port: agent.integer("port") as u16,
+        interval: agent.duration("interval"),
+    });
+    WeightSettings { source, update, expiry, agents }
 }
 
 /// Reports options that mean nothing to the source.

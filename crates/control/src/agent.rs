@@ -1,12 +1,13 @@
 //! One question to the agent beside an endpoint: a connection, and one line read from it.
 //!
 //! Nothing is sent. Invariants: an answer has as long as the interval to come, at most [`PATIENCE_MAX`], the wait for a
-//! permit not counted; at most [`LINE_MAX`] bytes are read; questions count among the probes under way, with their bounds.
+//! permit not counted; at most [`LINE_MAX`] bytes are read; at most [`AGENTS_MAX`] questions are under way in the process, beside
+//! the probes, which wait for none of them.
 //! Limit: an agent is spoken to in the clear, also where the endpoint is not.
 
 use std::time::Duration;
 
-use isobar_core::{Address, AgentLine, Endpoint};
+use isobar_core::{Address, AgentDue, AgentLine};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::TcpStream;
 
@@ -15,23 +16,27 @@ use crate::probe::Prober;
 /// Bytes of an agent's line: all words there are take half of it, and a reason for people the rest.
 const LINE_MAX: usize = 256;
 
+/// Questions under way at once, over all services: each holds a descriptor, and what agents say presses less than what
+/// probes find, so half as many as those.
+pub(crate) const AGENTS_MAX: usize = 512;
+
+/// Questions of one service under way at once: one whose agents all keep silent leaves room for three others. Agents that
+/// answer within a tenth of a second may be 2,500 at an interval of two seconds; where many keep silent, questions come later.
+pub(crate) const AGENTS_OF_SERVICE_MAX: usize = 128;
+
 /// Longest wait for an answer: an agent only says what it knows already.
 const PATIENCE_MAX: Duration = Duration::from_secs(5);
 
 impl Prober {
-    /// Asks the agent on this port of the endpoint's host; `None` where it cannot be reached or says nothing that is
+    /// Asks the agent that is due; `None` where it cannot be reached or says nothing that is
     /// understood. The log tells why at level debug, as it would at every question.
-    pub(crate) async fn ask_agent(
-        &self,
-        endpoint: &Endpoint,
-        port: u16,
-        interval: Duration,
-    ) -> Option<AgentLine> {
+    pub(crate) async fn ask_agent(&self, due: &AgentDue) -> Option<AgentLine> {
+        let AgentDue { settings, endpoint, .. } = due;
         let Address::Tcp(mut address) = endpoint.address else { return None };
-        address.set_port(port);
-        let _permits = self.permits().await;
+        address.set_port(settings.port);
+        let _permits = self.agents.permits().await;
         let asked = async { line(TcpStream::connect(address).await?).await };
-        match tokio::time::timeout(interval.min(PATIENCE_MAX), asked).await {
+        match tokio::time::timeout(settings.interval.min(PATIENCE_MAX), asked).await {
             Ok(Ok(text)) => {
                 let line = AgentLine::parse(&text);
                 if line.is_none() {
@@ -71,13 +76,15 @@ mod tests {
     use std::collections::BTreeMap;
     use std::path::Path;
 
+    use isobar_core::{AgentSettings, Endpoint};
     use tokio::io::AsyncWriteExt as _;
     use tokio::net::TcpListener;
 
     use super::*;
 
-    fn endpoint(address: Address) -> Endpoint {
-        Endpoint {
+    /// A question to the agent on this port beside an endpoint with this address.
+    fn due(address: Address, port: u16, interval: Duration) -> AgentDue {
+        let endpoint = Endpoint {
             id: "a".into(),
             address,
             weight: 1,
@@ -86,7 +93,8 @@ mod tests {
             host: None,
             hash_key: None,
             metadata: BTreeMap::new(),
-        }
+        };
+        AgentDue { settings: AgentSettings { port, interval }, endpoint: endpoint.into(), generation: 0 }
     }
 
     /// What is made of an agent that sends these pieces, and then closes or keeps silent.
@@ -105,8 +113,8 @@ mod tests {
             }
         });
         // The endpoint's own port is another one.
-        let endpoint = endpoint(Address::Tcp("127.0.0.1:1".parse().unwrap()));
-        Prober::default().ask_agent(&endpoint, port, Duration::from_millis(500)).await
+        let address = Address::Tcp("127.0.0.1:1".parse().unwrap());
+        Prober::default().ask_agent(&due(address, port, Duration::from_millis(500))).await
     }
 
     fn parsed(text: &str) -> Option<AgentLine> {
@@ -139,10 +147,11 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
-        let tcp = endpoint(Address::Tcp("127.0.0.1:1".parse().unwrap()));
-        let unix = endpoint(Address::Unix(Path::new("/nowhere").into()));
-        for endpoint in [tcp, unix] {
-            assert_eq!(Prober::default().ask_agent(&endpoint, port, Duration::from_secs(1)).await, None);
+        let tcp = Address::Tcp("127.0.0.1:1".parse().unwrap());
+        let unix = Address::Unix(Path::new("/nowhere").into());
+        for address in [tcp, unix] {
+            let due = due(address, port, Duration::from_secs(1));
+            assert_eq!(Prober::default().ask_agent(&due).await, None);
         }
     }
 }

@@ -75,7 +75,6 @@ pub(crate) async fn spawn<L: Lookup>(settings: &ServiceSettings, context: &Owner
         cluster,
         sources,
         probes: settings.health.clone().into(),
-        agents: agents(settings),
         prober: context.prober.for_service(),
         under_way: JoinSet::new(),
         asked: HashMap::new(),
@@ -119,11 +118,6 @@ fn decisive(settings: &ServiceSettings) -> ClusterSettings {
     }
 }
 
-/// Where agents are asked, and how often.
-fn agents(settings: &ServiceSettings) -> Option<(u16, Duration)> {
-    settings.agent_port.zip(settings.weights.agents)
-}
-
 /// Somebody who waits for the next publication.
 enum Waiting {
     Editor(oneshot::Sender<Result<(), EditError>>),
@@ -148,8 +142,6 @@ struct Owner {
     sources: Sources,
     /// What the probes send, in the order of the cluster's.
     probes: Arc<[HealthSettings]>,
-    /// Where agents are asked, and how often.
-    agents: Option<(u16, Duration)>,
     prober: Prober,
     under_way: JoinSet<Heard>,
     asked: HashMap<Id, Asked>,
@@ -217,9 +209,9 @@ impl Owner {
             });
             self.asked.insert(task.id(), Asked::Probe(due));
         }
-        while let (Some((port, interval)), Some(due)) = (self.agents, self.cluster.poll_agent(now)) {
-            let (prober, endpoint) = (self.prober.clone(), Arc::clone(&due.endpoint));
-            let ask = async move { Heard::Agent(prober.ask_agent(&endpoint, port, interval).await) };
+        while let Some(due) = self.cluster.poll_agent(now) {
+            let (prober, asked) = (self.prober.clone(), due.clone());
+            let ask = async move { Heard::Agent(prober.ask_agent(&asked).await) };
             let task = self.under_way.spawn(ask);
             self.asked.insert(task.id(), Asked::Agent(due));
         }
@@ -266,7 +258,6 @@ impl Owner {
         match message {
             Message::Configure(settings, files, answer) => {
                 self.probes = settings.health.clone().into();
-                self.agents = agents(&settings);
                 self.cluster.set_settings(decisive(&settings), self.now());
                 self.sources.replace(&settings, files);
                 self.shared.set_sources(self.sources.reports());

@@ -214,6 +214,29 @@ async fn an_agent_is_asked_on_its_port_and_obeyed() {
 }
 
 #[tokio::test]
+async fn what_an_agent_said_ends_when_agents_are_asked_on_another_port() {
+    let agent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let asking = |agent: &tokio::net::TcpListener| {
+        let port = agent.local_addr().unwrap().port();
+        let weights =
+            format!("weights = {{ from = \"reported\", agent = {{ port = {port}, interval = \"100ms\" }} }}");
+        service_with("cart", &["127.0.0.1:1"], &weights)
+    };
+    let handle = spawn(&asking(&agent), &context()).await;
+    let shown = |handle: &ClusterHandle| {
+        let snapshot = handle.snapshot();
+        (snapshot.members()[0].state, snapshot.members()[0].effective_weight())
+    };
+    let (mut stream, _) = agent.accept().await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut stream, b"drain\n").await.unwrap();
+    wait_for(|| shown(&handle) == (EndpointState::Draining, 0)).await;
+    let configured = handle.configure(asking(&silent), Vec::new()).await.unwrap();
+    configured.in_force().await.unwrap();
+    wait_for(|| shown(&handle) == (EndpointState::Unknown, 100)).await;
+}
+
+#[tokio::test]
 async fn a_discovered_file_adds_its_endpoints_and_keeps_them_when_it_breaks() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cart.toml");

@@ -24,6 +24,8 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
 
+use crate::agent::{AGENTS_MAX, AGENTS_OF_SERVICE_MAX};
+
 /// Probes under way at once, over all services: each holds a descriptor, of which callers need the rest.
 const PROBES_MAX: usize = 1024;
 
@@ -31,26 +33,59 @@ const PROBES_MAX: usize = 1024;
 /// thousand endpoints that answer within a second fit into an interval of twenty; where none answers, probes come later.
 const PROBES_OF_SERVICE_MAX: usize = 256;
 
-/// Permission to have a connection of a probe open, and the TLS that it speaks.
+/// A bound on connections of one kind, and within it one for each service.
+#[derive(Debug, Clone)]
+pub(crate) struct Bound {
+    service_max: usize,
+    service: Arc<Semaphore>,
+    process: Arc<Semaphore>,
+}
+
+impl Bound {
+    fn new(service_max: usize, process_max: usize) -> Self {
+        let permits = |max| Arc::new(Semaphore::new(max));
+        Self { service_max, service: permits(service_max), process: permits(process_max) }
+    }
+
+    fn for_service(&self) -> Self {
+        Self { service: Arc::new(Semaphore::new(self.service_max)), ..self.clone() }
+    }
+
+    /// Waits until a connection may be made; it is counted while what is given lives.
+    pub(crate) async fn permits(&self) -> impl Sized {
+        // Closed by nobody; an error would only mean that there is no bound.
+        (self.service.acquire().await, self.process.acquire().await)
+    }
+}
+
+/// Permission to have a connection of a probe or to an agent open, and the TLS that probes speak.
 #[derive(Debug, Clone)]
 pub(crate) struct Prober {
-    of_service: Arc<Semaphore>,
-    of_all: Arc<Semaphore>,
+    probes: Bound,
+    /// Apart, so that agents behind a firewall that drops what is sent to them delay no probe.
+    pub(crate) agents: Bound,
     /// By service; one that is not there is probed in the clear.
     tls: Arc<ArcSwap<HashMap<String, Originator>>>,
 }
 
 impl Default for Prober {
     fn default() -> Self {
-        let permits = |max| Arc::new(Semaphore::new(max));
-        Self { of_service: permits(PROBES_OF_SERVICE_MAX), of_all: permits(PROBES_MAX), tls: Arc::default() }
+        Self {
+            probes: Bound::new(PROBES_OF_SERVICE_MAX, PROBES_MAX),
+            agents: Bound::new(AGENTS_OF_SERVICE_MAX, AGENTS_MAX),
+            tls: Arc::default(),
+        }
     }
 }
 
 impl Prober {
     /// One for another service, which shares only what all share.
     pub(crate) fn for_service(&self) -> Self {
-        Self { of_all: Arc::clone(&self.of_all), tls: Arc::clone(&self.tls), ..Self::default() }
+        Self {
+            probes: self.probes.for_service(),
+            agents: self.agents.for_service(),
+            tls: Arc::clone(&self.tls),
+        }
     }
 
     /// What probes speak from now on, by service.
@@ -63,12 +98,6 @@ impl Prober {
         self.tls.load().get(service).cloned()
     }
 
-    /// Waits until a connection may be made; it is counted while what is given lives.
-    pub(crate) async fn permits(&self) -> impl Sized {
-        // Closed by nobody; an error would only mean that there is no bound.
-        (self.of_service.acquire().await, self.of_all.acquire().await)
-    }
-
     /// Sends a probe and says why it failed.
     pub(crate) async fn probe(
         &self,
@@ -76,7 +105,7 @@ impl Prober {
         tls: Option<&Originator>,
         endpoint: &Endpoint,
     ) -> Result<(), String> {
-        let _permits = self.permits().await;
+        let _permits = self.probes.permits().await;
         match tokio::time::timeout(settings.timeout, send(settings, tls, endpoint)).await {
             Ok(result) => result,
             Err(_) => Err(format!("no answer within {}", isobar_config::format_duration(settings.timeout))),

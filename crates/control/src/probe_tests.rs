@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use isobar_config::InitialHealth;
+use isobar_core::{AgentDue, AgentSettings};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixListener};
 
@@ -114,6 +115,40 @@ async fn a_connection_is_enough_for_tcp_and_another_port_may_be_asked() {
     let other = HealthSettings { port: Some(address.port()), ..http((200, 200)) };
     let nobody = endpoint(Address::Tcp("127.0.0.1:1".parse().unwrap()));
     assert_eq!(prober.probe(&other, None, &nobody).await, Ok(()));
+}
+
+#[tokio::test]
+async fn agents_that_keep_silent_delay_no_probe_of_any_service() {
+    // More questions than any bound lets out, of more services than fit into what all share.
+    const SERVICES: usize = PROBES_MAX / PROBES_OF_SERVICE_MAX + 1;
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let (good, _heads) = answering(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    let common = Prober::default();
+    let probers: Vec<Prober> = (0..SERVICES).map(|_| common.for_service()).collect();
+    let settings = AgentSettings { port, interval: Duration::from_mins(1) };
+    let due = AgentDue { settings, endpoint: good.clone().into(), generation: 0 };
+    let mut questions = tokio::task::JoinSet::new();
+    for prober in &probers {
+        for _ in 0..PROBES_OF_SERVICE_MAX {
+            let (prober, due) = (prober.clone(), due.clone());
+            questions.spawn(async move { prober.ask_agent(&due).await });
+        }
+    }
+    // Tasks begin in the order in which they were spawned, so all questions have asked for their permits before.
+    let mut probes = tokio::task::JoinSet::new();
+    for prober in [&probers[0], &common.for_service()] {
+        let (prober, endpoint) = (prober.clone(), good.clone());
+        let patient = HealthSettings { timeout: Duration::from_mins(1), ..http((200, 200)) };
+        probes.spawn(async move { prober.probe(&patient, None, &endpoint).await });
+    }
+    for _ in 0..2 {
+        tokio::select! {
+            biased;
+            result = probes.join_next() => assert_eq!(result.unwrap().unwrap(), Ok(())),
+            _ = questions.join_next() => panic!("a probe waited for an agent"),
+        }
+    }
 }
 
 #[tokio::test]

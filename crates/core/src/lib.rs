@@ -63,5 +63,7 @@ pub use snapshot::{EndpointState, Member, MemberIndex, NoPick, PickRequest, Snap
 pub use stickiness::{Stickiness, StickyKey, StickyValue};
 pub use subset::Subset;
 pub use time::Instant;
-pub use weights::{AgentDue, AgentLine, LoadMetrics, LoadReport, WeightSettings, WeightSource};
+pub use weights::{
+    AgentDue, AgentLine, AgentSettings, LoadMetrics, LoadReport, WeightSettings, WeightSource,
+};
 pub use zones::ZoneAware;

@@ -1,17 +1,15 @@
-//! Live weights over time: reports, garbage and silence against a naive model; what is measured; what agents say.
+//! Live weights over time: reports, garbage and silence against a naive model; what is measured.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod common;
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 use common::{endpoint, events};
 use isobar_core::{
-    AgentLine, Cluster, ClusterSettings, Draw, EndpointState, EventKind, FailureClass, Found, InFlight,
-    Instant, LoadMetrics, LoadReport, MemberIndex, Outcome, PickRequest, PolicyKind, Snapshot, SourceSet,
-    WeightSettings, WeightSource,
+    Cluster, ClusterSettings, Draw, FailureClass, Found, InFlight, Instant, LoadMetrics, LoadReport,
+    MemberIndex, Outcome, PickRequest, PolicyKind, Snapshot, SourceSet, WeightSettings, WeightSource,
 };
 use proptest::prelude::*;
 
@@ -249,65 +247,6 @@ fn who_fails_fast_loses_weight_by_its_failures_and_never_looks_quick() {
     // Nobody uses either: what was measured is forgotten.
     world.steps(EXPIRY + Duration::from_secs(30));
     assert_eq!(world.weights(), [100; 2]);
-}
-
-/// Asks every agent that is due and answers for it.
-fn agents_say(world: &mut World, lines: &BTreeMap<&str, &str>) {
-    world.now = world.now.after(Duration::from_mins(1));
-    while let Some(due) = world.cluster.poll_agent(world.now) {
-        let line = lines.get(&*due.endpoint.id).and_then(|text| AgentLine::parse(text.as_bytes()));
-        world.cluster.handle_agent(&due, line.as_ref(), world.now);
-    }
-}
-
-#[test]
-fn an_agent_sets_the_share_takes_out_and_brings_back_and_its_silence_changes_nothing() {
-    let settings = WeightSettings { agents: Some(Duration::from_secs(2)), ..reported() };
-    let mut world = World::new(PolicyKind::RoundRobin, settings, &[1, 1]);
-    let mut said = |text: &'static str| {
-        agents_say(&mut world, &BTreeMap::from([("0", text)]));
-        world.cluster.handle_timeout(world.now);
-        let snapshot = world.snapshot();
-        let member = &snapshot.members()[0];
-        (member.effective_weight(), member.state, member.reason.to_string(), events(&mut world.cluster))
-    };
-    let (drained, undrained) = (EventKind::Draining, EventKind::Undrained);
-    let (unknown, draining, unhealthy, healthy) =
-        (EndpointState::Unknown, EndpointState::Draining, EndpointState::Unhealthy, EndpointState::Healthy);
-    for (text, weight, state, reason, event) in [
-        ("75%", 75, unknown, "", None),
-        ("nonsense", 75, unknown, "", None),
-        ("drain", 0, draining, "agent: drain", Some(drained)),
-        ("", 0, draining, "agent: drain", None),
-        ("50%", 0, draining, "agent: drain", None),
-        ("up", 50, healthy, "", Some(undrained)),
-        ("down # broken", 0, unhealthy, "agent: down: broken", Some(EventKind::Unhealthy)),
-        ("100%", 0, unhealthy, "agent: down: broken", None),
-        ("ready", 100, healthy, "", Some(EventKind::Healthy)),
-        ("0%", 0, draining, "agent: 0%", Some(drained)),
-        ("200%", 200, healthy, "", Some(undrained)),
-        ("maint", 0, draining, "agent: maint", Some(drained)),
-    ] {
-        let events: Vec<_> = event.map(|event| ("0".to_owned(), event)).into_iter().collect();
-        assert_eq!(said(text), (weight, state, reason.to_owned(), events), "{text}");
-    }
-    // The last one is not taken out by probes or connections, so nobody ignores it.
-    assert_eq!(world.weights(), [0, 100]);
-    world.cluster.set_settings(ClusterSettings { weights: reported(), ..Default::default() }, world.now);
-    assert_eq!((world.weights(), world.cluster.poll_agent(world.now).is_none()), (vec![100; 2], true));
-}
-
-#[test]
-fn an_agent_s_bound_on_connections_is_obeyed_until_it_says_otherwise() {
-    let settings = WeightSettings { agents: Some(Duration::from_secs(2)), ..reported() };
-    let mut world = World::new(PolicyKind::RoundRobin, settings, &[1]);
-    let live = world.snapshot().members()[0].live.clone();
-    agents_say(&mut world, &BTreeMap::from([("0", "maxconn:1")]));
-    assert!(live.try_open_connection(0) && !live.try_open_connection(0));
-    agents_say(&mut world, &BTreeMap::from([("0", "up")]));
-    assert!(!live.try_open_connection(0));
-    agents_say(&mut world, &BTreeMap::from([("0", "maxconn:0")]));
-    assert!(live.try_open_connection(0) && live.try_open_connection(0));
 }
 
 #[derive(Clone, Debug)]

@@ -41,7 +41,8 @@ impl Connection {
     pub(crate) fn give_back_to_all(&mut self, n: u32) {
         self.owed += n;
         // As soon as for one stream: what others leave unread may be nearly all of the connection's window.
-        if self.owed >= self.bounds.stream_window / 2 && self.end.is_none() {
+        let least = self.bounds.stream_window.min(self.bounds.connection_window) / 2;
+        if self.owed >= least && self.end.is_none() {
             let owed = std::mem::take(&mut self.owed);
             self.recv_window += i64::from(owed);
             frame::put_window_update(0, owed, &mut self.out);

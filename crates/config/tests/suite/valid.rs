@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::memory::{load_files, load_text};
 use isobar_config::*;
 use isobar_core::{
-    HeaderRule, HeaderTest, HostPattern, Layout, PathRule, Pattern, PolicyKind, PolicySettings, RouteMatch,
-    WeightSettings, WeightSource,
+    AgentSettings, HeaderRule, HeaderTest, HostPattern, Layout, PathRule, Pattern, PolicyKind,
+    PolicySettings, RouteMatch, WeightSettings, WeightSource,
 };
 
 const MINIMAL: &str = r#"
@@ -66,7 +66,6 @@ fn service_of_defaults() -> ServiceSettings {
         policy: PolicyKind::P2c.into(),
         hash_key: None,
         weights: isobar_core::WeightSettings::default(),
-        agent_port: None,
         load_probe: None,
         endpoints: vec![EndpointSettings {
             address: AddressText::Tcp { host: "127.0.0.1".to_owned(), port: 9001 },
@@ -377,10 +376,10 @@ fn every_option_of_live_weights_is_taken_and_the_defaults_are_those_of_the_page(
         source: WeightSource::Reported { blackout: Duration::from_secs(10), error_penalty_percent: 100 },
         update: Duration::from_secs(1),
         expiry: Duration::from_mins(3),
-        agents: Some(Duration::from_secs(2)),
+        agents: Some(AgentSettings { port: 9999, interval: Duration::from_secs(2) }),
     };
     for service in [next, accepted(&short).services.remove(0)] {
-        assert_eq!((service.weights, service.agent_port), (reported, Some(9999)));
+        assert_eq!(service.weights, reported);
     }
     let weights = |value: &str| {
         accepted(&MINIMAL.replace("endpoints =", &format!("weights = {value}\nendpoints ="))).services[0]

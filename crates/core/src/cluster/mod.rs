@@ -183,7 +183,7 @@ impl Cluster {
             return;
         }
         self.health.set_settings(settings.probes.clone(), now);
-        self.agents.set_interval(settings.weights.agents, &self.members, now);
+        self.set_agents(settings.weights.agents, now);
         self.weigher.set_settings(settings.weights, &self.members, now);
         self.settings = settings;
         for member in &self.members {

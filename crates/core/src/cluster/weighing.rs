@@ -4,7 +4,8 @@
 //! the next weighing, all together, so that ten thousand agents cost one pass over the members and not one each.
 
 use super::{Cluster, ClusterEvent, EventKind};
-use crate::{AgentDue, AgentLine, Instant};
+use crate::weights::Agents;
+use crate::{AgentDue, AgentLine, AgentSettings, Instant, Member};
 
 impl Cluster {
     /// The next agent to ask, if one is due; its answer is owed to [`Self::handle_agent`].
@@ -22,6 +23,18 @@ impl Cluster {
         }
         if change.standing {
             self.judge(false);
+        }
+    }
+
+    /// Takes over other settings of agents, and tells who takes requests again since what its agent said is forgotten. The
+    /// members are to be judged afterwards.
+    pub(super) fn set_agents(&mut self, settings: Option<AgentSettings>, now: Instant) {
+        let rests = |agents: &Agents, member: &Member| agents.resting(member.live.generation()).is_some();
+        let members = self.members.iter();
+        let rested: Vec<Member> = members.filter(|member| rests(&self.agents, member)).cloned().collect();
+        self.agents.set_settings(settings, &self.members, now);
+        for member in rested.iter().filter(|member| !rests(&self.agents, member)) {
+            self.events.push_back(ClusterEvent::of(&member.endpoint.id, EventKind::Undrained));
         }
     }
 

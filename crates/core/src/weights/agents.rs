@@ -2,7 +2,8 @@
 //!
 //! Asked as probes are (see `health`): spread, with jitter, one at a time. Invariants: what an agent does not speak of
 //! stays as it was, and so does everything while it cannot be reached: that the endpoint works is for probes to find.
-//! Limit: what an agent said ends only by what it says later, or with the endpoint.
+//! What an agent said ends only by what it says later, with the endpoint, or when agents are asked on another port or
+//! no more: then that of all is forgotten, and an answer that was on its way counts for nothing.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,9 +13,20 @@ use super::agent::AgentLine;
 use crate::health::{Health, ProbeSettings, Standing, Verdict};
 use crate::{Endpoint, Instant, Live, Member};
 
+/// The settings of agents.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AgentSettings {
+    /// The port of an endpoint's host that its agent speaks on.
+    pub port: u16,
+    /// From the begin of a question to that of the next.
+    pub interval: Duration,
+}
+
 /// An agent to ask.
 #[derive(Clone, Debug)]
 pub struct AgentDue {
+    /// Where and how often.
+    pub settings: AgentSettings,
     /// Beside which endpoint.
     pub endpoint: Arc<Endpoint>,
     /// Which generation of it; given back with the answer.
@@ -43,22 +55,22 @@ pub(crate) struct AgentChange {
 #[derive(Debug)]
 pub(crate) struct Agents {
     checks: Health,
-    interval: Option<Duration>,
+    settings: Option<AgentSettings>,
     said: BTreeMap<u64, Said>,
     /// A percentage has changed since it was last asked for.
     percent_changed: bool,
 }
 
 /// One word of an agent decides.
-fn checks(interval: Option<Duration>) -> Vec<ProbeSettings> {
-    let settings = |interval| ProbeSettings {
+fn checks(settings: Option<AgentSettings>) -> Vec<ProbeSettings> {
+    let check = |AgentSettings { interval, .. }| ProbeSettings {
         interval,
         failing_interval: interval,
         healthy_after: 1,
         unhealthy_after: 1,
         initial: Verdict::Unknown,
     };
-    interval.map(settings).into_iter().collect()
+    settings.map(check).into_iter().collect()
 }
 
 /// The percentage where none was said.
@@ -68,34 +80,40 @@ const WHOLE: u32 = 100;
 const NO_WEIGHT: &str = "agent: 0%";
 
 impl Agents {
-    /// None where there is no interval.
-    pub(crate) fn new(interval: Option<Duration>, seed: u64) -> Self {
+    /// None where there are no settings.
+    pub(crate) fn new(settings: Option<AgentSettings>, seed: u64) -> Self {
         Self {
-            checks: Health::new(checks(interval), seed),
-            interval,
+            checks: Health::new(checks(settings), seed),
+            settings,
             said: BTreeMap::new(),
             percent_changed: false,
         }
     }
 
-    /// Changes how often they are asked; where they are asked no more, what they said is forgotten.
-    pub(crate) fn set_interval(&mut self, interval: Option<Duration>, members: &[Member], now: Instant) {
-        if interval == self.interval {
+    /// Changes where and how often they are asked; what is said elsewhere, or no more, is forgotten.
+    pub(crate) fn set_settings(&mut self, settings: Option<AgentSettings>, members: &[Member], now: Instant) {
+        if settings == self.settings {
             return;
         }
-        self.interval = interval;
-        self.checks.set_settings(checks(interval), now);
-        if interval.is_none() {
+        if settings.map(|settings| settings.port) != self.port() {
+            // Other checks would begin with the verdicts of these.
+            self.checks.set_settings(Vec::new(), now);
             for said in std::mem::take(&mut self.said).into_values() {
                 said.live.set_connections_max(0);
             }
         }
+        self.settings = settings;
+        self.checks.set_settings(checks(settings), now);
         self.watch_only(members, now);
+    }
+
+    fn port(&self) -> Option<u16> {
+        self.settings.map(|settings| settings.port)
     }
 
     /// Asks exactly those beside these members from now on.
     pub(crate) fn watch_only(&mut self, members: &[Member], now: Instant) {
-        if self.interval.is_none() {
+        if self.settings.is_none() {
             return;
         }
         self.checks.watch_only(members, now);
@@ -109,20 +127,23 @@ impl Agents {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.interval.and_then(|_| self.checks.poll_timeout())
+        self.settings.and_then(|_| self.checks.poll_timeout())
     }
 
     /// The next agent to ask, if one is due; its answer is owed to [`Self::handle`].
     pub(crate) fn poll_action(&mut self, now: Instant) -> Option<AgentDue> {
-        self.interval?;
+        let settings = self.settings?;
         let due = self.checks.poll_action(now)?;
-        Some(AgentDue { endpoint: due.endpoint, generation: due.generation })
+        Some(AgentDue { settings, endpoint: due.endpoint, generation: due.generation })
     }
 
     /// Takes what it said; `None` where it said nothing that is understood.
     pub(crate) fn handle(&mut self, due: &AgentDue, line: Option<&AgentLine>, now: Instant) -> AgentChange {
-        let operation = line.and_then(AgentLine::operation);
         let mut change = AgentChange::default();
+        if self.port() != Some(due.settings.port) {
+            return change;
+        }
+        let operation = line.and_then(AgentLine::operation);
         match operation {
             Some(result) => change.standing = self.checks.handle_result(due.generation, 0, result, now),
             None => self.checks.handle_silence(due.generation, 0, now),
@@ -160,7 +181,7 @@ impl Agents {
     /// What is known of an endpoint's health once its agent has had its say: one that says it does not work is believed;
     /// one that says it works only where nothing else is asked (`alone`).
     pub(crate) fn over(&self, generation: u64, standing: Standing, alone: bool) -> Standing {
-        if self.interval.is_none() {
+        if self.settings.is_none() {
             return standing;
         }
         let said = self.checks.standing(generation);

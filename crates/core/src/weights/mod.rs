@@ -21,8 +21,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use agent::AgentLine;
-pub use agents::AgentDue;
 pub(crate) use agents::Agents;
+pub use agents::{AgentDue, AgentSettings};
 pub use report::{LoadMetrics, LoadReport};
 pub(crate) use slot::Slot;
 
@@ -75,8 +75,8 @@ pub struct WeightSettings {
     pub update: Duration,
     /// How long what was heard last of an endpoint counts.
     pub expiry: Duration,
-    /// How often the agents beside endpoints are asked, where there are any.
-    pub agents: Option<Duration>,
+    /// The agents beside endpoints, where there are any.
+    pub agents: Option<AgentSettings>,
 }
 
 impl WeightSettings {
@@ -108,13 +108,18 @@ impl Weigher {
         Self { settings, endpoints: BTreeMap::new(), due: None }
     }
 
-    /// Takes over other settings; factors start over where weights come from elsewhere now.
+    /// Takes over other settings; factors start over where weights come from elsewhere now. The next weighing stays planned
+    /// where its period is the same, so that reloads which come faster than weighings do not put them off for ever.
     pub(crate) fn set_settings(&mut self, settings: WeightSettings, members: &[Member], now: Instant) {
-        if std::mem::discriminant(&settings.source) != std::mem::discriminant(&self.settings.source) {
+        let source = std::mem::discriminant(&self.settings.source);
+        let moves = std::mem::discriminant(&settings.source) != source;
+        if moves {
             self.endpoints.clear();
         }
+        if moves || settings.update != self.settings.update {
+            self.due = None;
+        }
         self.settings = settings;
-        self.due = None;
         self.watch_only(members, now);
     }
 

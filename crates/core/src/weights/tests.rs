@@ -41,6 +41,36 @@ fn a_weight_is_configured_times_live_and_keeps_zero_and_range() {
     assert_eq!(weigher.weight(0, 3, 75), 3);
 }
 
+#[test]
+fn only_another_source_or_another_update_plans_the_next_weighing_anew() {
+    let second = Duration::from_secs(1);
+    let measured = WeightSettings {
+        source: WeightSource::Measured,
+        update: 10 * second,
+        expiry: 60 * second,
+        agents: None,
+    };
+    let mut weigher = Weigher::new(measured);
+    weigher.watch_only(&[], Instant(0));
+    let planned = weigher.poll_timeout();
+    let now = Instant(0).after(3 * second);
+    let other_expiry = WeightSettings { expiry: 30 * second, ..measured };
+    let with_agents =
+        WeightSettings { agents: Some(AgentSettings { port: 1, interval: second }), ..measured };
+    for settings in [measured, other_expiry, with_agents] {
+        weigher.set_settings(settings, &[], now);
+        assert_eq!(weigher.poll_timeout(), planned, "{settings:?}");
+    }
+    weigher.set_settings(WeightSettings { update: 5 * second, ..measured }, &[], now);
+    assert_eq!(weigher.poll_timeout(), Some(now.after(5 * second)));
+    let source = WeightSource::Reported { blackout: second, error_penalty_percent: 100 };
+    let later = now.after(second);
+    weigher.set_settings(WeightSettings { source, update: 5 * second, ..measured }, &[], later);
+    assert_eq!(weigher.poll_timeout(), Some(later.after(5 * second)));
+    weigher.set_settings(WeightSettings::default(), &[], later);
+    assert_eq!(weigher.poll_timeout(), None);
+}
+
 proptest! {
     #[test]
     fn factors_are_finite_and_in_the_ratio_of_the_weights(

@@ -15,7 +15,6 @@ fn service(name: &str, endpoints: Vec<EndpointSettings>) -> ServiceSettings {
         policy: PolicyKind::P2c.into(),
         hash_key: None,
         weights: isobar_core::WeightSettings::default(),
-        agent_port: None,
         load_probe: None,
         endpoints,
         discovery: Vec::new(),
