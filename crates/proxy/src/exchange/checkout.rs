@@ -140,7 +140,11 @@ impl Call<'_> {
                 return Ok(Upstream::of_stream(stream, reused, done));
             }
             n_waits += 1;
-            if !link.takes_requests() || n_waits == WAITS_MAX {
+            let is_useless = !link.takes_requests();
+            if is_useless {
+                link.retire();
+            }
+            if is_useless || n_waits == WAITS_MAX {
                 let error = ConnectError::NoStreams;
                 return Err(NoUpstream::Failed(self.no_connection(&member.endpoint, &error, done)));
             }

@@ -132,8 +132,8 @@ impl Link {
         }
     }
 
-    /// Lets it end with the streams that it has: a request on it was given up, so it may lead nowhere.
-    pub(super) fn retire(&self) {
+    /// Lets it end with the streams that it has: it may lead nowhere.
+    pub(crate) fn retire(&self) {
         self.is_retired.set(true);
     }
 
