@@ -15,6 +15,7 @@ mod random;
 mod rendezvous;
 mod ring_hash;
 mod round_robin;
+mod static_stride;
 
 use std::fmt;
 use std::time::Duration;
@@ -116,8 +117,14 @@ impl Default for PolicySettings {
 }
 
 impl PolicySettings {
-    pub(crate) fn compile(&self, members: &[Member], candidates: &[Candidate]) -> Box<dyn Policy> {
-        (TABLE[self.kind as usize].compile)(&Plan { settings: self, members, candidates })
+    /// Compiles for the candidates of a level, at least one; `has_live_weights` tells whether their weights follow load.
+    pub(crate) fn compile(
+        &self,
+        members: &[Member],
+        candidates: &[Candidate],
+        has_live_weights: bool,
+    ) -> Box<dyn Policy> {
+        (TABLE[self.kind as usize].compile)(&Plan { settings: self, members, candidates, has_live_weights })
     }
 }
 
@@ -128,6 +135,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) members: &'a [Member],
     /// Those of the level, at least one.
     pub(crate) candidates: &'a [Candidate],
+    /// Whether weights follow load, so that this is compiled again and again.
+    pub(crate) has_live_weights: bool,
 }
 
 struct Row {
