@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use crate::cluster::Load;
 use crate::placement::Maglev;
-use crate::{Draw, Layout, Member, MemberIndex, PickRequest};
+use crate::{Draw, Layout, Member, MemberIndex, PickRequest, PointHash};
 
 pub(crate) use alias::Alias;
 pub use p2c::CHOICES_MAX;
@@ -80,6 +80,8 @@ pub struct PolicySettings {
     pub kind: PolicyKind,
     /// Whose placement `ring-hash` and `maglev` follow.
     pub layout: Layout,
+    /// How `ring-hash` places points under Envoy's layout.
+    pub point_hash: PointHash,
     /// Entries of Maglev's table: a prime.
     pub table_size: u32,
     /// No endpoint of a policy by key has more than this many percent of its fair share in flight, where that is set.
@@ -101,6 +103,7 @@ impl From<PolicyKind> for PolicySettings {
         Self {
             kind,
             layout: Layout::default(),
+            point_hash: PointHash::default(),
             table_size: Maglev::SIZE,
             bounded_load_percent: None,
             decay: DECAY,
