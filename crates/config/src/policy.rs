@@ -1,9 +1,9 @@
 //! Reads `policy` of a service: its name and the options that belong to it.
 //!
 //! Invariants of what comes out: an option is set only for a policy that it means something to; a policy by key has a
-//! key, the others have none; a table's size is prime.
+//! key, the others have none; a table's size is prime; points are hashed otherwise under Envoy's layout alone.
 
-use isobar_core::{Layout, PolicyKind, PolicySettings};
+use isobar_core::{Layout, PointHash, PolicyKind, PolicySettings};
 
 use crate::diagnose::Diagnostic;
 use crate::document::{Node, Value};
@@ -20,9 +20,10 @@ use crate::suggest::nearest;
 const KEYS: [&str; 6] = ["client-ip", "header:NAME", "cookie:NAME", "query:NAME", "path", "host"];
 
 /// Options, and the policies that each belongs to.
-const OPTIONS: [(&str, &[PolicyKind]); 7] = [
+const OPTIONS: [(&str, &[PolicyKind]); 8] = [
     ("key", &[PolicyKind::RingHash, PolicyKind::Maglev, PolicyKind::Rendezvous]),
     ("layout", &[PolicyKind::RingHash, PolicyKind::Maglev]),
+    ("hash", &[PolicyKind::RingHash]),
     ("bounded_load", &[PolicyKind::RingHash, PolicyKind::Maglev, PolicyKind::Rendezvous]),
     ("table_size", &[PolicyKind::Maglev]),
     ("decay", &[PolicyKind::PeakEwma, PolicyKind::Prequal]),
@@ -55,6 +56,7 @@ pub(crate) fn read(service: &Fields<'_>) -> Policy {
     check_options(&fields, kind);
     let mut settings = PolicySettings::from(kind);
     settings.layout = layout(&fields, kind);
+    settings.point_hash = point_hash(&fields, &settings);
     settings.table_size = table_size(&fields);
     settings.decay = fields.duration("decay");
     settings.choices = fields.integer("choices") as u8;
@@ -104,6 +106,21 @@ fn layout(fields: &Fields<'_>, kind: PolicyKind) -> Layout {
         fields.cx.reports.add(Diagnostic::error(&node.place, message).help(help));
     }
     layout
+}
+
+/// The function of a ring's points; reports one where the layout has no other.
+fn point_hash(fields: &Fields<'_>, settings: &PolicySettings) -> PointHash {
+    let name = fields.choice("hash");
+    let layout = settings.layout;
+    if let Some(entry) = fields.entry("hash")
+        && settings.kind == PolicyKind::RingHash
+        && layout != Layout::Envoy
+    {
+        let message = format!("`policy.hash` means nothing to the layout \"{}\"", layout.name());
+        let help = "leave it out, or write `layout = \"envoy\"`: the other layouts have one function each";
+        fields.cx.reports.add(Diagnostic::error(&entry.key_place, message).help(help));
+    }
+    PointHash::ALL.into_iter().find(|hash| hash.name() == name).unwrap_or_default()
 }
 
 fn table_size(fields: &Fields<'_>) -> u32 {

@@ -124,7 +124,8 @@ impl Group {
         if used.is_empty() {
             std::mem::swap(&mut used, &mut rest);
         }
-        Self { policy: settings.policy.compile(members, &used), candidates: used.into(), rest: rest.into() }
+        let policy = settings.policy.compile(members, &used, settings.weights.is_live());
+        Self { policy, candidates: used.into(), rest: rest.into() }
     }
 
     /// The policy's choice, else that of a few redraws, else that of a bounded scan; `None` only when the

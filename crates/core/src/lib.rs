@@ -52,7 +52,7 @@ pub use health::{ProbeDue, ProbeSettings, Verdict};
 pub use in_flight::{FailureClass, InFlight, Outcome};
 pub use live::Live;
 pub use load_pool::{LoadPool, ProbeReport};
-pub use placement::Layout;
+pub use placement::{Layout, PointHash};
 pub use policy::{CHOICES_MAX, PolicyKind, PolicySettings};
 pub use routing::{
     HeaderRule, HeaderTest, HostForm, HostPattern, PathRule, Pattern, RequestView, RouteMatch, RouteTable,

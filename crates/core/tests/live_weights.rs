@@ -127,7 +127,7 @@ fn shares(world: &World, n: u64) -> Vec<f64> {
     counts.iter().map(|count| count / n as f64).collect()
 }
 
-/// gRFC A58's example weights, as shares: those of its static stride sequences, whose order we do not follow.
+/// gRFC A58's example weights, as shares: those of its static stride sequences, whose order `round-robin` has.
 const STRIDES: [(&[f64], &[f64]); 4] = [
     (&[1.0, 2.0, 3.0], &[2.0, 4.0, 6.0]),
     (&[1.0, 1.0, 2.0], &[1.0, 1.0, 2.0]),
@@ -149,6 +149,22 @@ fn shares_are_those_of_the_published_weighted_sequences_under_every_policy_witho
             assert!((share - published / sum).abs() < 0.01, "{kind:?} {weights:?}: {share}");
         }
     }
+}
+
+#[test]
+fn round_robin_has_the_published_sequence_of_reports() {
+    // Weights of 10 and 30, and of none: the mean of the others.
+    let mut world = World::new(PolicyKind::RoundRobin, reported(), &[1, 1, 1]);
+    world.report(0, metrics(10.0, 1.0, 0.0));
+    world.report(2, metrics(30.0, 1.0, 0.0));
+    world.steps(BLACKOUT + UPDATE);
+    assert_eq!(world.weights(), [50, 100, 150]);
+    let (snapshot, mut draw) = (world.snapshot(), Draw::new(5));
+    let picks = (0..12).map(|ticket| {
+        let request = PickRequest { ticket, ..PickRequest::default() };
+        snapshot.pick(&request, &mut draw).unwrap().0
+    });
+    assert_eq!(picks.collect::<Vec<_>>(), [1, 2, 2, 0, 1, 2, 1, 2, 2, 0, 1, 2]);
 }
 
 #[test]

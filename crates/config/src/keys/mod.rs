@@ -227,5 +227,7 @@ mod tests {
         assert_eq!(offered, known);
         let offered: Vec<_> = available(super::service::LAYOUTS).collect();
         assert_eq!(offered, isobar_core::Layout::ALL.map(isobar_core::Layout::name));
+        let offered: Vec<_> = available(super::service::POINT_HASHES).collect();
+        assert_eq!(offered, isobar_core::PointHash::ALL.map(isobar_core::PointHash::name));
     }
 }

@@ -31,6 +31,9 @@ pub(crate) const LAYOUTS: &[Choice] = &[
     Choice::now("haproxy"),
 ];
 
+/// How points of Envoy's ring are placed, in the order of core's.
+pub(crate) const POINT_HASHES: &[Choice] = &[Choice::now("xxhash"), Choice::now("murmur2")];
+
 /// The largest table of `maglev`, a prime: 20 MB, and a hundred entries for each of 50,000 endpoints.
 pub(crate) const TABLE_SIZE_MAX: u32 = 5_000_011;
 
@@ -163,6 +166,13 @@ static POLICY_TABLE: TableSpec = TableSpec {
             "isobar",
             "Whose placement `ring-hash` follows, so that each key has the endpoint that it has there; `maglev` has \
              `isobar` and `envoy`.",
+        ),
+        KeySpec::value(
+            "hash",
+            Kind::Choice(POINT_HASHES),
+            "xxhash",
+            "By which function `ring-hash` places points under the layout `envoy`: its `hash_function`. Keys are hashed by XXH64 \
+             with either, as there.",
         ),
         KeySpec::absent(
             "bounded_load",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::memory::{load_files, load_text};
 use isobar_config::*;
 use isobar_core::{
-    AgentSettings, HeaderRule, HeaderTest, HostPattern, Layout, PathRule, Pattern, PolicyKind,
+    AgentSettings, HeaderRule, HeaderTest, HostPattern, Layout, PathRule, Pattern, PointHash, PolicyKind,
     PolicySettings, RouteMatch, WeightSettings, WeightSource,
 };
 
@@ -120,7 +120,7 @@ fn the_fullest_sample_becomes_what_it_says() {
     assert_eq!(settings.access_log, Some(log));
     let networks: Vec<String> = settings.runtime.trusted_proxies.iter().map(ToString::to_string).collect();
     assert_eq!(networks, ["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32"]);
-    let [item, cart, home, gone, _] = &settings.routes[..] else { panic!("{:?}", settings.routes) };
+    let [item, cart, home, gone, ..] = &settings.routes[..] else { panic!("{:?}", settings.routes) };
     let text = |text: &str| text.to_owned();
     let pattern = |text: &str| Pattern::new(text).unwrap();
     let header = |name: &str, test| HeaderRule { name: name.to_owned(), test };
@@ -165,7 +165,7 @@ fn the_fullest_sample_becomes_what_it_says() {
     assert_eq!(cart.rewrite.path, PathRewrite::StripPrefix(text("/cart")));
     assert_eq!(home.action, RouteAction::Redirect { to: text("https://{host}{path}{query}"), status: 308 });
     assert_eq!(gone.action, RouteAction::Respond { status: 410, body: text("gone") });
-    let [web, next, spare] = &settings.services[..] else { panic!("{:?}", settings.services) };
+    let [web, next, spare, moved] = &settings.services[..] else { panic!("{:?}", settings.services) };
     let second = EndpointSettings {
         address: AddressText::Tcp { host: text("127.0.0.1"), port: 9002 },
         id: Some(text("web-2")),
@@ -179,6 +179,7 @@ fn the_fullest_sample_becomes_what_it_says() {
     let probed = PolicySettings { load_probes: true, ..PolicyKind::Prequal.into() };
     assert_eq!((next.policy, &next.load_probe), (probed, &Some(text("/load"))));
     assert_eq!(spare.policy, PolicyKind::P2c.into());
+    assert_eq!((moved.policy.layout, moved.policy.point_hash), (Layout::Envoy, PointHash::Murmur2));
     assert_eq!(next.endpoints[0].address, AddressText::Unix("conf/next.sock".into()));
 }
 
@@ -364,6 +365,13 @@ fn every_option_of_a_policy_by_key_is_taken() {
         ..PolicyKind::Maglev.into()
     };
     assert_eq!((web.policy, &web.hash_key), (policy, &Some(HashKey::Header("x-user".to_owned()))));
+}
+
+#[test]
+fn the_function_of_a_ring_s_points_is_taken_and_the_default_is_the_page_s() {
+    let hash = |text: &str| policy(text).0.point_hash;
+    assert_eq!(hash("{ name = \"ring-hash\", layout = \"envoy\", hash = \"murmur2\" }"), PointHash::Murmur2);
+    assert_eq!(hash("{ name = \"ring-hash\", layout = \"envoy\" }"), PointHash::Xxhash);
 }
 
 #[test]

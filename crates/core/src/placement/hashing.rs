@@ -13,6 +13,24 @@ pub(crate) fn xxh64(bytes: &[u8], seed: u64) -> u64 {
     XxHash64::oneshot(seed, bytes)
 }
 
+/// `MurmurHash2` 64A under the seed of libstdc++, which is Envoy's.
+pub(crate) fn murmur2(bytes: &[u8]) -> u64 {
+    const SEED: u64 = 0xc70f_6907;
+    const FACTOR: u64 = 0xc6a4_a793_5bd1_e995;
+    let shifted = |word: u64| word ^ (word >> 47);
+    let (words, rest) = bytes.as_chunks::<8>();
+    let start = SEED ^ (bytes.len() as u64).wrapping_mul(FACTOR);
+    let mut hash = words.iter().fold(start, |hash, word| {
+        let word = u64::from_le_bytes(*word).wrapping_mul(FACTOR);
+        (hash ^ shifted(word).wrapping_mul(FACTOR)).wrapping_mul(FACTOR)
+    });
+    if !rest.is_empty() {
+        let word = rest.iter().rev().fold(0, |word, byte| (word << 8) | u64::from(*byte));
+        hash = (hash ^ word).wrapping_mul(FACTOR);
+    }
+    shifted(shifted(hash).wrapping_mul(FACTOR))
+}
+
 /// The finaliser of `SplitMix64` (Steele, Lea and Flood, 2014): every bit depends on every bit.
 pub(crate) fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -71,6 +89,11 @@ mod tests {
         assert_eq!(xxh64(b"abc", 0), 0x44bc_2cf5_ad77_0999);
         assert_eq!(Crc32::default().feed(b"1234").feed(b"56789").finish(), 0xcbf4_3926);
         assert_eq!(md5_words(b"abc")[0], u32::from_le_bytes([0x90, 0x01, 0x50, 0x98]));
+        // As Envoy's tests have them.
+        assert_eq!(murmur2(b""), 6_142_509_188_972_423_790);
+        assert_eq!(murmur2(b"foo"), 9_631_199_822_919_835_226);
+        assert_eq!(murmur2(b"lyft"), 12_847_078_931_730_529_320);
+        assert_eq!(murmur2(b"foo\nbar"), 16_306_510_975_912_980_159);
         assert_eq!(sdbm(b""), 0);
         assert_eq!(sdbm(b"a"), 97);
     }

@@ -55,6 +55,36 @@ impl Layout {
     }
 }
 
+/// By which function the points of Envoy's ring are placed; of no meaning to other tables, and to the hashes of keys.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum PointHash {
+    /// XXH64.
+    #[default]
+    Xxhash,
+    /// `MurmurHash2` 64A.
+    Murmur2,
+}
+
+impl PointHash {
+    /// Every function, in the order of the variants.
+    pub const ALL: [Self; 2] = [Self::Xxhash, Self::Murmur2];
+
+    /// What the configuration calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Xxhash => "xxhash",
+            Self::Murmur2 => "murmur2",
+        }
+    }
+
+    fn hash(self, name: &[u8]) -> u64 {
+        match self {
+            Self::Xxhash => hashing::xxh64(name, 0),
+            Self::Murmur2 => hashing::murmur2(name),
+        }
+    }
+}
+
 /// What a table places.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Node<'a> {

@@ -11,7 +11,7 @@ mod sorting;
 use std::fmt::Write as _;
 
 use super::hashing::{Crc32, full_hash, md5_words, xxh64};
-use super::{Layout, Node};
+use super::{Layout, Node, PointHash};
 use index::Index;
 
 /// Points of a ring at most: 8 million, as in Envoy; 110 MiB.
@@ -43,11 +43,11 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    /// Compiles the nodes, at least one.
-    pub(crate) fn new(layout: Layout, nodes: &[Node<'_>]) -> Self {
+    /// Compiles the nodes, at least one; `point_hash` is of meaning to Envoy's layout.
+    pub(crate) fn new(layout: Layout, point_hash: PointHash, nodes: &[Node<'_>]) -> Self {
         let (mut points, bits) = match layout {
             Layout::Isobar => (isobar(nodes), u64::BITS),
-            Layout::Envoy => (envoy(nodes, ENVOY_POINTS_MIN), u64::BITS),
+            Layout::Envoy => (envoy(nodes, ENVOY_POINTS_MIN, point_hash), u64::BITS),
             Layout::Nginx => (nginx(nodes), u32::BITS),
             Layout::Ketama => (ketama(nodes), u32::BITS),
             Layout::Haproxy => (haproxy(nodes), u32::BITS),
@@ -121,8 +121,8 @@ fn points_of(node: &Node<'_>, halved: u32) -> u64 {
     ((u64::from(node.weight) * POINTS_PER_WEIGHT) >> halved).max(1)
 }
 
-/// Envoy's `RingHashLoadBalancer::Ring`: entries by a running sum of scaled, normalised weights; XXH64 of `name_i`.
-fn envoy(nodes: &[Node<'_>], points_min: f64) -> Vec<Point> {
+/// Envoy's `RingHashLoadBalancer::Ring`: entries by a running sum of scaled, normalised weights; the hash of `name_i`.
+fn envoy(nodes: &[Node<'_>], points_min: f64, point_hash: PointHash) -> Vec<Point> {
     let total: f64 = nodes.iter().map(|node| f64::from(node.weight)).sum();
     let least = nodes.iter().map(|node| f64::from(node.weight) / total).fold(1.0, f64::min);
     let scale = ((least * points_min).ceil() / least).min(POINTS_MAX as f64);
@@ -136,7 +136,7 @@ fn envoy(nodes: &[Node<'_>], points_min: f64) -> Vec<Point> {
             name.clear();
             let written = write!(name, "{}_{n}", node.name);
             debug_assert!(written.is_ok(), "writing to memory cannot fail");
-            points.push(Point { at: xxh64(name.as_bytes(), 0), node: place });
+            points.push(Point { at: point_hash.hash(name.as_bytes()), node: place });
             n += 1;
             hashes += 1.0;
         }

@@ -15,13 +15,14 @@ mod random;
 mod rendezvous;
 mod ring_hash;
 mod round_robin;
+mod static_stride;
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::cluster::Load;
 use crate::placement::Maglev;
-use crate::{Draw, Layout, Member, MemberIndex, PickRequest};
+use crate::{Draw, Layout, Member, MemberIndex, PickRequest, PointHash};
 
 pub(crate) use alias::Alias;
 pub use p2c::CHOICES_MAX;
@@ -79,6 +80,8 @@ pub struct PolicySettings {
     pub kind: PolicyKind,
     /// Whose placement `ring-hash` and `maglev` follow.
     pub layout: Layout,
+    /// How `ring-hash` places points under Envoy's layout.
+    pub point_hash: PointHash,
     /// Entries of Maglev's table: a prime.
     pub table_size: u32,
     /// No endpoint of a policy by key has more than this many percent of its fair share in flight, where that is set.
@@ -100,6 +103,7 @@ impl From<PolicyKind> for PolicySettings {
         Self {
             kind,
             layout: Layout::default(),
+            point_hash: PointHash::default(),
             table_size: Maglev::SIZE,
             bounded_load_percent: None,
             decay: DECAY,
@@ -116,8 +120,14 @@ impl Default for PolicySettings {
 }
 
 impl PolicySettings {
-    pub(crate) fn compile(&self, members: &[Member], candidates: &[Candidate]) -> Box<dyn Policy> {
-        (TABLE[self.kind as usize].compile)(&Plan { settings: self, members, candidates })
+    /// Compiles for the candidates of a level, at least one; `has_live_weights` tells whether their weights follow load.
+    pub(crate) fn compile(
+        &self,
+        members: &[Member],
+        candidates: &[Candidate],
+        has_live_weights: bool,
+    ) -> Box<dyn Policy> {
+        (TABLE[self.kind as usize].compile)(&Plan { settings: self, members, candidates, has_live_weights })
     }
 }
 
@@ -128,6 +138,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) members: &'a [Member],
     /// Those of the level, at least one.
     pub(crate) candidates: &'a [Candidate],
+    /// Whether weights follow load, so that this is compiled again and again.
+    pub(crate) has_live_weights: bool,
 }
 
 struct Row {

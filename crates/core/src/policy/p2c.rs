@@ -180,7 +180,7 @@ mod tests {
             .map(|(place, member)| Candidate { index: index(place), weight: member.endpoint.weight })
             .collect();
         let settings = PolicySettings { choices, ..PolicyKind::P2c.into() };
-        compile(&Plan { settings: &settings, members, candidates: &candidates })
+        compile(&Plan { settings: &settings, members, candidates: &candidates, has_live_weights: false })
     }
 
     /// How often each member is chosen in `n` picks among two; `begin` counts every pick as in flight for good.

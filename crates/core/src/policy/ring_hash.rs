@@ -17,7 +17,7 @@ struct RingHash {
 
 pub(super) fn compile(plan: &Plan<'_>) -> Box<dyn Policy> {
     let names = keyed::names(plan);
-    let ring = Ring::new(plan.settings.layout, &keyed::nodes(&names, plan));
+    let ring = Ring::new(plan.settings.layout, plan.settings.point_hash, &keyed::nodes(&names, plan));
     Box::new(RingHash { places: Places::new(plan), ring })
 }
 

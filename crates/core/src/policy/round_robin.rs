@@ -8,10 +8,13 @@
 //! A cycle longer than `CYCLE_MAX` is not stored but computed, by earliest deadline: a member of weight w is due at
 //! (k + 1/2) / w for every k, and picks come in the order in which they are due, the first in written order where several
 //! are due at once. Members of equal weight take turns, so that what is looked at are distinct weights, not members.
+//!
+//! Weights that follow load change every second: a level of them whose weights differ has gRPC's sequence (`static_stride`), which
+//! needs no cycle to be made, up to the members that it is for.
 
 use std::collections::BTreeMap;
 
-use super::{Candidate, Facts, Plan, Policy};
+use super::{Candidate, Facts, Plan, Policy, static_stride};
 use crate::{Draw, MemberIndex, PickRequest};
 
 /// Longest stored cycle: 16 KiB, which still fits the first-level cache beside the request.
@@ -50,6 +53,11 @@ pub(super) fn compile(plan: &Plan<'_>) -> Box<dyn Policy> {
     let candidates = plan.candidates;
     let divisor = candidates.iter().fold(0, |divisor, candidate| gcd(divisor, candidate.weight)).max(1);
     let total: u64 = candidates.iter().map(|candidate| u64::from(candidate.weight / divisor)).sum();
+    // Equal weights have one turn each in both sequences, and a stored round is the cheapest way to it.
+    let is_even = total == candidates.len() as u64;
+    if plan.has_live_weights && !is_even && candidates.len() <= static_stride::MEMBERS_MAX {
+        return static_stride::compile(plan);
+    }
     if total <= CYCLE_MAX {
         return Box::new(Cycle { order: smooth_cycle(candidates, divisor, total) });
     }
@@ -225,6 +233,7 @@ mod tests {
             settings: &PolicySettings::default(),
             members: &[],
             candidates: &candidates(weights),
+            has_live_weights: false,
         });
         let mut draw = Draw::new(0);
         let facts = Facts { members: &[], load: &Load::new(0) };

@@ -31,8 +31,7 @@ use measured::Seen;
 use report::Reading;
 use reported::Heard;
 
-/// One as a live weight: factors are told apart to a hundredth, and a round of forty endpoints is still exact under
-/// round robin.
+/// One as a live weight: factors are told apart to a hundredth.
 const SCALE: f64 = 100.0;
 
 /// How much a factor in force may be off before all are renewed: what nobody would notice in a share.
@@ -80,7 +79,8 @@ pub struct WeightSettings {
 }
 
 impl WeightSettings {
-    fn is_live(&self) -> bool {
+    /// Whether weights follow the load of endpoints.
+    pub(crate) fn is_live(&self) -> bool {
         self.source != WeightSource::Configured
     }
 }

@@ -15,7 +15,7 @@ fn addresses(ports: std::ops::Range<u32>) -> Vec<String> {
 #[test]
 fn envoy_s_ring_comes_out() {
     let names = addresses(90..96);
-    let mut points = envoy(&nodes(&names, &[1; 6]), 12.0);
+    let mut points = envoy(&nodes(&names, &[1; 6]), 12.0, PointHash::Xxhash);
     points.sort();
     let expected = [
         (833_437_586_790_550_860, 4),
@@ -39,7 +39,7 @@ fn envoy_s_ring_comes_out() {
 #[test]
 fn envoy_s_ring_of_other_names_comes_out() {
     let names: Vec<String> = (90..96).map(|name: u32| name.to_string()).collect();
-    let mut points = envoy(&nodes(&names, &[1; 6]), 12.0);
+    let mut points = envoy(&nodes(&names, &[1; 6]), 12.0, PointHash::Xxhash);
     points.sort();
     let expected = [
         (1_975_508_444_536_362_413, 5),
@@ -59,13 +59,48 @@ fn envoy_s_ring_of_other_names_comes_out() {
     assert_eq!(found, expected);
 }
 
+/// Envoy's ring by its other function, as its tests keep it.
+#[test]
+fn envoy_s_ring_by_murmur_comes_out() {
+    let names = addresses(80..86);
+    let mut points = envoy(&nodes(&names, &[1; 6]), 12.0, PointHash::Murmur2);
+    points.sort();
+    let expected = [
+        (1_358_027_074_129_602_068, 5),
+        (4_361_834_613_929_391_114, 3),
+        (7_224_494_972_555_149_682, 4),
+        (7_701_421_856_454_313_576, 1),
+        (8_649_315_368_077_433_379, 2),
+        (8_739_448_859_063_030_639, 4),
+        (9_887_544_217_113_020_895, 1),
+        (10_150_910_876_324_007_731, 2),
+        (15_168_472_011_420_622_455, 3),
+        (15_427_156_902_705_414_897, 0),
+        (16_375_050_414_328_759_093, 5),
+        (17_613_279_263_364_193_813, 0),
+    ];
+    let found: Vec<_> = points.iter().map(|point| (point.at, point.node)).collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn the_function_of_points_moves_envoy_s_ring_alone() {
+    let names = addresses(80..86);
+    for layout in Layout::ALL {
+        let [first, second] =
+            PointHash::ALL.map(|hash| Ring::new(layout, hash, &nodes(&names, &[1, 2, 3, 4, 5, 6])));
+        let is_same = first.index.places() == second.index.places();
+        assert_eq!(is_same, layout != Layout::Envoy, "{layout:?}");
+    }
+}
+
 /// What libketama's `ketama_test` prints for its sample of servers, whose digest its `test.sh` knows.
 #[test]
 fn libketama_s_million_keys_come_out() {
     use md5::{Digest as _, Md5};
     let names: Vec<String> = (1..9).map(|n| format!("10.0.1.{n}:11211")).collect();
     let weights = [600, 300, 200, 350, 1_000, 800, 950, 100];
-    let ring = Ring::new(Layout::Ketama, &nodes(&names, &weights));
+    let ring = Ring::new(Layout::Ketama, PointHash::Xxhash, &nodes(&names, &weights));
     let (mut digest, mut lines) = (Md5::new(), String::from("\n"));
     for key in 0..1_000_000 {
         let hash = Layout::Ketama.hash(key.to_string().as_bytes());
@@ -89,16 +124,16 @@ fn nginx_s_ring_comes_out() {
     let first: Vec<u64> = points.iter().take(4).map(|point| point.at).collect();
     assert_eq!(first, [1_841_993_031, 2_462_559_737, 3_720_262_072, 4_088_678_986]);
     let names = addresses(7777..7779);
-    let ring = Ring::new(Layout::Nginx, &nodes(&names, &[1, 1]));
+    let ring = Ring::new(Layout::Nginx, PointHash::Xxhash, &nodes(&names, &[1, 1]));
     for (key, node) in [("/some/path", 1), ("/some/longer/path", 0), ("/sad/zaidoon", 1), ("/g", 0)] {
         assert_eq!(ring.walk(Layout::Nginx.hash(key.as_bytes())).next(), Some(node), "{key}");
     }
     // The walk of three servers that Pingora's tests keep.
     let names = addresses(7777..7780);
-    let ring = Ring::new(Layout::Nginx, &nodes(&names, &[1, 1, 1]));
+    let ring = Ring::new(Layout::Nginx, PointHash::Xxhash, &nodes(&names, &[1, 1, 1]));
     let walk: Vec<u32> = ring.walk(Layout::Nginx.hash(b"doghash")).take(8).collect();
     assert_eq!(walk, [1, 2, 2, 0, 0, 1, 1, 2]);
-    let large = Ring::new(Layout::Nginx, &nodes(&addresses(1..10), &[100; 9]));
+    let large = Ring::new(Layout::Nginx, PointHash::Xxhash, &nodes(&addresses(1..10), &[100; 9]));
     assert!((143_900..=144_000).contains(&large.index.len()));
 }
 
@@ -106,7 +141,7 @@ fn nginx_s_ring_comes_out() {
 fn a_walk_begins_with_the_next_point_and_passes_every_node() {
     let names = addresses(80..90);
     for layout in Layout::ALL {
-        let ring = Ring::new(layout, &nodes(&names, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]));
+        let ring = Ring::new(layout, PointHash::Xxhash, &nodes(&names, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]));
         for key in 0..200_u32 {
             let walk: Vec<u32> = ring.walk(layout.hash(&key.to_le_bytes())).collect();
             assert_eq!(walk.len(), ring.index.len());
@@ -119,7 +154,7 @@ fn a_walk_begins_with_the_next_point_and_passes_every_node() {
 fn points(layout: Layout, nodes: &[Node<'_>]) -> Vec<Point> {
     let mut points = match layout {
         Layout::Isobar => isobar(nodes),
-        Layout::Envoy => envoy(nodes, ENVOY_POINTS_MIN),
+        Layout::Envoy => envoy(nodes, ENVOY_POINTS_MIN, PointHash::Xxhash),
         Layout::Nginx => nginx(nodes),
         Layout::Ketama => ketama(nodes),
         Layout::Haproxy => haproxy(nodes),
@@ -142,7 +177,7 @@ fn the_index_finds_what_the_layout_s_rule_finds() {
     let names = addresses(80..90);
     let nodes = nodes(&names, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
     for layout in Layout::ALL {
-        let (ring, points) = (Ring::new(layout, &nodes), points(layout, &nodes));
+        let (ring, points) = (Ring::new(layout, PointHash::Xxhash, &nodes), points(layout, &nodes));
         let mask = u64::MAX >> (u64::BITS - ring.bits);
         let near = ring.index.places().iter().chain(points.iter().map(|point| &point.at));
         let near = near.flat_map(|at| [at.wrapping_sub(1) & mask, *at, at.wrapping_add(1) & mask]);
@@ -170,7 +205,7 @@ fn crowded_and_empty_stretches_are_found_as_well() {
 fn every_node_keeps_points_beside_one_of_the_greatest_weight() {
     // libketama's rules give a node of less than a fortieth of the mean no point.
     for layout in [Layout::Isobar, Layout::Nginx, Layout::Envoy, Layout::Haproxy] {
-        let ring = Ring::new(layout, &nodes(&addresses(80..83), &[1_000_000, 1, 1]));
+        let ring = Ring::new(layout, PointHash::Xxhash, &nodes(&addresses(80..83), &[1_000_000, 1, 1]));
         assert!(ring.index.len() as u64 <= POINTS_MAX + 2, "{layout:?}");
         let nodes: std::collections::BTreeSet<u32> = ring.walk(0).collect();
         assert_eq!(nodes.len(), 3, "{layout:?}");
@@ -185,7 +220,7 @@ proptest! {
     ) {
         let names: Vec<String> = names.into_iter().collect();
         let all = nodes(&names, &vec![1; names.len()]);
-        let (before, after) = (Ring::new(Layout::Isobar, &all), Ring::new(Layout::Isobar, &all[1..]));
+        let (before, after) = (Ring::new(Layout::Isobar, PointHash::Xxhash, &all), Ring::new(Layout::Isobar, PointHash::Xxhash, &all[1..]));
         for key in keys {
             let was = before.walk(key).next().unwrap();
             let is = after.walk(key).next().unwrap() + 1;
@@ -202,7 +237,7 @@ proptest! {
         let names: Vec<String> = names.into_iter().collect();
         let there = nodes(&names, &weights);
         let back: Vec<_> = there.iter().rev().copied().collect();
-        let (first, second) = (Ring::new(Layout::Isobar, &there), Ring::new(Layout::Isobar, &back));
+        let (first, second) = (Ring::new(Layout::Isobar, PointHash::Xxhash, &there), Ring::new(Layout::Isobar, PointHash::Xxhash, &back));
         for key in keys {
             let name = |ring: &Ring, nodes: &[Node<'_>]| {
                 nodes[ring.walk(key).next().unwrap() as usize].name.to_owned()
@@ -217,7 +252,7 @@ fn shares_of_ours_follow_the_weights() {
     // A hundred points and more a node: shares lie within some 30 % (algorithms page, section 19 b).
     let names: Vec<String> = (0..10).map(|n| format!("node-{n}")).collect();
     let weights = [1, 1, 1, 1, 1, 2, 2, 3, 4, 4];
-    let ring = Ring::new(Layout::Isobar, &nodes(&names, &weights));
+    let ring = Ring::new(Layout::Isobar, PointHash::Xxhash, &nodes(&names, &weights));
     let mut counts = [0.0; 10];
     for key in 0..200_000_u32 {
         let node = ring.walk(Layout::Isobar.hash(&key.to_le_bytes())).next().unwrap();
