@@ -11,7 +11,7 @@ const GET: &str = "GET / HTTP/1.1\r\nhost: test\r\n\r\n";
 /// One worker, so that all requests share a connection.
 fn start(origins: &[&Origin]) -> Isobar {
     let endpoints: Vec<_> = origins.iter().map(|origin| origin.address).collect();
-    let service = one_service(&endpoints, "", "protocol = \"h2\"\npolicy = \"round-robin\"\n");
+    let service = one_service(&endpoints, "", "protocol = \"h2\"\n");
     Isobar::start(&format!("[runtime]\nworkers = 1\n{service}"))
 }
 
