@@ -21,26 +21,41 @@ impl Cluster {
             .zip(&wanted)
             .take_while(|(old, (new, _))| old.endpoint.id == new.endpoint.id)
             .count();
-        let mut leaving: BTreeMap<Arc<str>, Member> =
-            before[n_alike..].iter().map(|member| (member.endpoint.id.clone(), member.clone())).collect();
+        let mut same = before.len() == n_alike && wanted.len() == n_alike;
+        let mut changed = !same;
+        let mut before = before.into_iter();
         let mut members = Vec::with_capacity(wanted.len());
-        for (place, (overlaid, source)) in wanted.into_iter().enumerate() {
-            let old = match before.get(place) {
-                Some(old) if place < n_alike => Some(old.clone()),
-                _ => leaving.remove(&overlaid.endpoint.id),
-            };
+        let mut wanted = wanted.into_iter();
+        for (old, (overlaid, source)) in before.by_ref().zip(wanted.by_ref()).take(n_alike) {
+            let (generation, endpoint) = (old.live.generation(), Arc::clone(&old.endpoint));
+            let is_as_before = old.draining == overlaid.draining && old.source == source;
+            let member = self.member(Some(old), overlaid, source);
+            if member.live.generation() != generation {
+                (same, changed) = (false, true);
+            } else if !Arc::ptr_eq(&member.endpoint, &endpoint) {
+                changed = true;
+                self.health.set_endpoint(generation, &member.endpoint);
+                self.agents.set_endpoint(generation, &member.endpoint);
+            }
+            changed |= !is_as_before;
+            members.push(member);
+        }
+        let mut leaving: BTreeMap<Arc<str>, Member> =
+            before.map(|member| (member.endpoint.id.clone(), member)).collect();
+        for (overlaid, source) in wanted {
+            let old = leaving.remove(&overlaid.endpoint.id);
             members.push(self.member(old, overlaid, source));
         }
         for (id, old) in leaving {
             old.live.set_leaving(true);
             self.events.push_back(ClusterEvent::of(&id, EventKind::Removed));
         }
-        let changed =
-            members.len() != before.len() || members.iter().zip(&before).any(|(new, old)| new != old);
         self.members = members;
-        self.health.watch_only(&self.members, now);
-        self.agents.watch_only(&self.members, now);
-        self.weigher.watch_only(&self.members, now);
+        if !same {
+            self.health.watch_only(&self.members, now);
+            self.agents.watch_only(&self.members, now);
+            self.weigher.watch_only(&self.members, now);
+        }
         self.judge(changed);
     }
 

@@ -155,6 +155,13 @@ impl Health {
         }
     }
 
+    /// What is probed is described otherwise now: weight or metadata, which the shell shows.
+    pub(crate) fn set_endpoint(&mut self, generation: u64, endpoint: &Arc<Endpoint>) {
+        if let Some(watched) = self.watched.get_mut(&generation) {
+            watched.endpoint = Arc::clone(endpoint);
+        }
+    }
+
     fn watch(&mut self, generation: u64, endpoint: Arc<Endpoint>, n_new: usize, now: Instant) {
         let mut watched = Watched {
             endpoint,

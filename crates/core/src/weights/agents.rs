@@ -126,6 +126,11 @@ impl Agents {
         self.said = members.iter().map(said).collect();
     }
 
+    /// See `Health::set_endpoint`.
+    pub(crate) fn set_endpoint(&mut self, generation: u64, endpoint: &Arc<Endpoint>) {
+        self.checks.set_endpoint(generation, endpoint);
+    }
+
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.settings.and_then(|_| self.checks.poll_timeout())
     }
